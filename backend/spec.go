@@ -1,0 +1,231 @@
+package backend
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"time"
+
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
+)
+
+// Sentinels that callers branch on.
+var (
+	// ErrNotFound means that no bottle of that ID exists here.
+	ErrNotFound = errors.New("no such bottle")
+	// ErrExists means that a bottle of that ID exists already.
+	ErrExists = errors.New("bottle exists already")
+	// ErrNotRunning means that the bottle exists but its guest has ended.
+	ErrNotRunning = errors.New("bottle is not running")
+)
+
+// UnavailableError says why a backend cannot run bottles on this host.
+type UnavailableError struct {
+	Backend string
+	Reason  string // what is missing, one clause
+	Fix     string // what the operator can do, one sentence; "" when nothing helps
+}
+
+func (e *UnavailableError) Error() string {
+	if e.Fix == "" {
+		return fmt.Sprintf("backend %s is unavailable: %s", e.Backend, e.Reason)
+	}
+	return fmt.Sprintf("backend %s is unavailable: %s; %s", e.Backend, e.Reason, e.Fix)
+}
+
+// ID names a bottle: its slug, 1 to 40 characters of a-z, 0-9 and inner "-",
+// beginning with a letter or digit. It is safe as a path element, an argument
+// and part of an engine's object name (Apple's limit is 63 with our prefixes).
+type ID string
+
+var idPattern = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$`)
+
+// Validate reports whether id is well formed.
+func (id ID) Validate() error {
+	if !idPattern.MatchString(string(id)) {
+		return fmt.Errorf("bottle id %.60q is not valid: use 1 to 40 of a-z, 0-9 and inner '-'", string(id))
+	}
+	return nil
+}
+
+// Places every guest has, whatever the engine.
+const (
+	// GuestBinary is the linux build of this program inside the guest.
+	GuestBinary = "/.bottle/bottle-mcp"
+	// GuestCACert holds the bottle's CA alone, GuestCABundle the root
+	// filesystem's CAs and the bottle's.
+	GuestCACert   = "/.bottle/ca.pem"
+	GuestCABundle = "/.bottle/ca-bundle.pem"
+	// AgentUser is who works in the guest: uid and gid AgentUID.
+	AgentUser = "agent"
+	AgentUID  = 1000
+	AgentHome = "/home/agent"
+	// GuestWorkspace is where a workspace is copied to and commands start.
+	GuestWorkspace = "/home/agent/workspace"
+)
+
+// Capabilities state what is true of a backend on this host.
+type Capabilities struct {
+	// Detail is one line for people: engine, version, mode ("rootless").
+	Detail string
+	// Isolation lists the isolation classes, the default first.
+	Isolation []string
+	// Services lists the sidecar daemons this backend can serve.
+	Services []sidecars.Service
+	// MultiUser is true when uid 0 and other uids exist beside the agent's.
+	MultiUser bool
+	// Images is true when AgentSpec.Image may name an OCI image.
+	Images bool
+	// Walls in force, and those missing with the reason, for the report.
+	Walls   []string
+	Missing []Missing
+	// HostAddresses are addresses of this host that a guest must not reach.
+	HostAddresses []string
+}
+
+// Missing names a wall or limit that is not in force and why.
+type Missing struct {
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
+}
+
+// SidecarSpec describes the sidecar of a bottle.
+type SidecarSpec struct {
+	ID       ID
+	Owner    string // owner id, written on every engine object
+	Services []sidecars.Service
+	Config   sidecars.Config
+	Secrets  sidecars.Secrets
+	Expires  time.Time // the whole bottle ends then, server or no server
+}
+
+// Endpoints are URLs as the agent sees them; "" means not served.
+type Endpoints struct {
+	Egress    string `json:"egress,omitempty"`
+	Supervise string `json:"supervise,omitempty"`
+	GitGate   string `json:"git_gate,omitempty"`
+	// NoProxy lists hosts and addresses that must bypass the proxy besides loopback.
+	NoProxy []string `json:"no_proxy,omitempty"`
+}
+
+// AgentSpec describes the guest of a bottle.
+type AgentSpec struct {
+	ID        ID
+	Isolation string // "" = the backend's default
+	Image     string // "" = the backend's default root filesystem
+	Env       []string
+	CACert    []byte // PEM; trusted in the guest before anything runs there
+	Limits    Limits
+}
+
+// Limits bound a guest. Zero means the backend's default.
+type Limits struct {
+	CPUs        float64 `json:"cpus,omitempty"`
+	MemoryBytes int64   `json:"memory_bytes,omitempty"`
+	DiskBytes   int64   `json:"disk_bytes,omitempty"`
+	PIDs        int     `json:"pids,omitempty"`
+}
+
+// Command is one program to run in a guest.
+type Command struct {
+	Argv []string
+	Dir  string // "" = GuestWorkspace, or the home where that is missing
+	User string // "" = AgentUser; "root" where Capabilities.MultiUser
+	Env  []string
+	// Grace is the time between SIGTERM and SIGKILL when ctx ends; at most
+	// one second, zero kills at once.
+	Grace time.Duration
+}
+
+// Streams are the standard streams of a command. A nil Stdin is empty, a nil
+// writer discards. Signals received from Signals are sent to the command's
+// process tree (numbers as on Linux).
+type Streams struct {
+	Stdin   io.Reader
+	Stdout  io.Writer
+	Stderr  io.Writer
+	Signals <-chan int
+}
+
+// ExitStatus is how a command ended.
+type ExitStatus struct {
+	// Code is the exit code, or 128+Signal when a signal ended it; 127 when
+	// the command does not exist and 126 when it cannot be executed.
+	Code   int
+	Signal int
+	// StartError says why the command could not start ("" when it did).
+	StartError string
+	// Usage of the command and the children it waited for.
+	UserTime, SystemTime time.Duration
+	MaxRSSBytes          int64
+}
+
+// CopyDirection says which way the stream flows.
+type CopyDirection int
+
+// The two directions.
+const (
+	CopyIn CopyDirection = iota + 1
+	CopyOut
+)
+
+// CopySpec is one tar stream into or out of a guest.
+type CopySpec struct {
+	Direction CopyDirection
+	// Path is absolute in the guest. CopyIn unpacks below it (it is made when
+	// missing); CopyOut packs it: entries are named relative to it, and a
+	// single file is one entry with its base name.
+	Path   string
+	User   string // "" = AgentUser
+	Reader io.Reader
+	Writer io.Writer
+}
+
+// CopyReport counts what was moved.
+type CopyReport struct {
+	Files    int    `json:"files"`
+	Dirs     int    `json:"dirs"`
+	Symlinks int    `json:"symlinks"`
+	Bytes    int64  `json:"bytes"`
+	Skipped  []Skip `json:"skipped"` // at most 100 are listed
+	// SkippedMore counts skipped entries beyond the listed ones.
+	SkippedMore int `json:"skipped_more,omitempty"`
+}
+
+// Skip is one entry that was left out and why.
+type Skip struct {
+	Path   string `json:"path"`
+	Reason string `json:"reason"`
+}
+
+// State of a bottle.
+type State string
+
+// The states List can tell.
+const (
+	Starting State = "starting"
+	Running  State = "running"
+	Degraded State = "degraded" // guest alive, a service is dead: no way out
+	Dead     State = "dead"     // nothing runs; something is left to clean up
+	Expired  State = "expired"  // ended by its TTL; something is left to clean up
+)
+
+// Instance is a bottle as its engine sees it.
+type Instance struct {
+	ID       ID
+	Owner    string
+	State    State
+	Services map[sidecars.Service]bool // true = alive
+	Created  time.Time
+	Expires  time.Time
+	Usage    Usage
+}
+
+// Usage is a snapshot; a negative number means that it is not known.
+type Usage struct {
+	MemoryBytes int64   `json:"memory_bytes"`
+	DiskBytes   int64   `json:"disk_bytes"`
+	PIDs        int     `json:"pids"`
+	CPUSeconds  float64 `json:"cpu_seconds"`
+}

@@ -1,0 +1,155 @@
+package provision
+
+import (
+	"time"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
+)
+
+// LaunchRequest is what a caller asks for. It can only narrow what the
+// operator's manifests allow.
+type LaunchRequest struct {
+	Agent     string   // agent manifest; "" = none
+	Bottles   []string // bottle manifests, merged in order; none = the agent's, else "default"
+	ID        backend.ID
+	Label     string
+	Workspace string // host directory inside the operator's roots; "" = empty workspace
+	Prompt    string
+	Env       map[string]string // plain values; names that the manifest or the wiring set are refused
+	TTL       time.Duration     // 0 = the manifest's, else the default
+	Backend   string            // "" = selection rules
+	// OnlyHosts, when not nil, keeps only these routes; each must be allowed
+	// by the manifest. An empty list means no egress at all.
+	OnlyHosts []string
+	Limits    backend.Limits // each may only lower the manifest's or the default
+	Principal Principal
+}
+
+// Plan is a launch resolved and validated: what will be, in data. It holds no
+// secret value.
+type Plan struct {
+	ID        backend.ID         `json:"id"`
+	Agent     string             `json:"agent,omitempty"`
+	Bottles   []string           `json:"bottles"`
+	Label     string             `json:"label,omitempty"`
+	Backend   string             `json:"backend"`
+	Isolation string             `json:"isolation"`
+	Workspace *WorkspacePlan     `json:"workspace,omitempty"`
+	Routes    []RouteSummary     `json:"routes"`
+	Policy    string             `json:"policy"` // the egress policy in words
+	EnvNames  []string           `json:"env_names"`
+	Limits    backend.Limits     `json:"limits"`
+	TTL       time.Duration      `json:"-"`
+	Steps     []string           `json:"steps"`
+	Services  []sidecars.Service `json:"services"`
+	// Digest identifies the plan's content apart from ID and time, so that a
+	// repeated launch with the same ID is recognised.
+	Digest string `json:"digest"`
+
+	resolved *resolvedPlan
+}
+
+// WorkspacePlan is a directory to be copied in.
+type WorkspacePlan struct {
+	Host  string `json:"host"`
+	Guest string `json:"guest"`
+}
+
+// RouteSummary is a route without anything secret.
+type RouteSummary struct {
+	Host  string `json:"host"`
+	Ports []int  `json:"ports"`
+	// Auth is "Bearer from $NAME" or "".
+	Auth    string   `json:"auth,omitempty"`
+	Private []string `json:"private,omitempty"`
+}
+
+// Event is one step of a long operation, for progress.
+type Event struct {
+	Step   string // stable step name, e.g. "start-sidecar"
+	Index  int    // 1-based
+	Total  int
+	Detail string
+	// Elapsed is set when the step has ended.
+	Elapsed time.Duration
+	Done    bool
+}
+
+// Bottle is a live bottle as callers see it.
+type Bottle struct {
+	ID          backend.ID
+	Label       string
+	Agent       string
+	Bottles     []string
+	Backend     string
+	Isolation   string
+	State       backend.State
+	Services    map[sidecars.Service]bool
+	Created     time.Time
+	Expires     time.Time
+	Policy      string
+	Routes      []RouteSummary
+	Endpoints   backend.Endpoints
+	Limits      backend.Limits
+	Usage       backend.Usage
+	Refusals    int // egress refusals so far
+	Workspace   string
+	Report      Report
+	AlreadyRan  bool // Launch found the same plan running and started nothing
+	StepTimings []StepTiming
+}
+
+// StepTiming says how long a launch step took.
+type StepTiming struct {
+	Step    string        `json:"step"`
+	Elapsed time.Duration `json:"elapsed_ns"`
+}
+
+// Report is the isolation report of a bottle: the self-test's checks and the
+// walls in force.
+type Report struct {
+	Checks  []Check           `json:"checks"`
+	Walls   []string          `json:"walls"`
+	Missing []backend.Missing `json:"missing"`
+	// Red counts failed checks; a launched bottle has none.
+	Red     int           `json:"red"`
+	Elapsed time.Duration `json:"elapsed_ns"`
+}
+
+// Check is one self-test check.
+type Check struct {
+	// Name is stable, e.g. "tcp4-direct". As is who ran it ("agent", "root").
+	Name    string        `json:"name"`
+	As      string        `json:"as"`
+	OK      bool          `json:"ok"`
+	Detail  string        `json:"detail"`
+	Elapsed time.Duration `json:"elapsed_ns"`
+}
+
+// ExecResult is a finished command.
+type ExecResult struct {
+	Status   backend.ExitStatus
+	Duration time.Duration
+	// Refusals are the egress refusals logged while the command ran.
+	Refusals []sidecars.Decision
+}
+
+// CleanupRequest selects bottles. Exactly one of IDs, All and Orphans is set.
+type CleanupRequest struct {
+	IDs       []backend.ID
+	All       bool
+	Orphans   bool // dead, expired and half-removed ones
+	DryRun    bool
+	Principal Principal
+}
+
+// CleanupItem is the outcome for one bottle.
+type CleanupItem struct {
+	ID     backend.ID
+	Action string // "remove", "keep"
+	Reason string // why it is kept, or why removal failed
+	Done   bool
+}
+
+// Check names, statuses and errors a caller may branch on are in errors.go.

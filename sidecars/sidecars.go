@@ -1,0 +1,91 @@
+package sidecars
+
+import (
+	"time"
+
+	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
+)
+
+// Service names a sidecar daemon. The names are those of
+// BOT_BOTTLE_SIDECAR_DAEMONS.
+type Service string
+
+// The daemons and the TCP ports the agent reaches them on. The numbers are
+// bot-bottle's, so that its users' configuration keeps working.
+const (
+	Egress    Service = "egress"
+	Supervise Service = "supervise"
+	GitGate   Service = "git-gate"
+
+	EgressPort    = 9099
+	SupervisePort = 9100
+	GitGatePort   = 9418
+	GitHTTPPort   = 9420
+)
+
+// Config is everything a sidecar may know that is not secret. It is handed
+// over as JSON; unknown keys are refused.
+type Config struct {
+	// Bottle is the id of the bottle served, for logs and refusals.
+	Bottle string `json:"bottle"`
+	// Routes is the whole egress policy. Empty means that nothing is allowed.
+	Routes []Route `json:"routes"`
+	// CACert is the bottle's certificate authority, PEM.
+	CACert string `json:"ca_cert"`
+}
+
+// Route allows one host (exact name, or one leading "*." label).
+type Route struct {
+	// Host is lower case ASCII without a trailing dot.
+	Host string `json:"host"`
+	// Ports that may be dialled; empty means 443 for https and 80 for http.
+	Ports []int `json:"ports,omitempty"`
+	// Auth, when set, is injected; the agent's own credential is stripped.
+	Auth *Auth `json:"auth,omitempty"`
+	// Private lists the private addresses or CIDR prefixes ("10.0.0.0/8",
+	// "127.0.0.1") this host may resolve to. Empty means public addresses only.
+	Private []string `json:"private,omitempty"`
+}
+
+// Auth says how a credential is put on the wire: "Authorization: <Scheme>
+// <token>", the token taken from Slot.
+type Auth struct {
+	Scheme string `json:"scheme"` // "Bearer" or "token"
+	Slot   string `json:"slot"`   // key of Secrets.Tokens, e.g. "EGRESS_TOKEN_0"
+}
+
+// Secrets reach the daemon that needs them through a pipe and nothing else.
+type Secrets struct {
+	CAKey  secret.Value            // PEM, PKCS#8
+	Tokens map[string]secret.Value // by slot
+}
+
+// Verdicts of a Decision.
+const (
+	Allow = "allow"
+	Deny  = "deny"
+)
+
+// Decision is one line of the egress log (JSON lines): what was asked and what
+// was decided. It never holds a header value, a query string, a body or a
+// secret.
+type Decision struct {
+	Time    time.Time `json:"time"`
+	Bottle  string    `json:"bottle"`
+	Service Service   `json:"service"`
+	Verdict string    `json:"verdict"`           // Allow or Deny
+	Layer   string    `json:"layer,omitempty"`   // "parse", "host", "identity", "address", "upstream", …
+	Reason  string    `json:"reason,omitempty"`  // stable code, e.g. "host_not_allowed"
+	Message string    `json:"message,omitempty"` // one sentence for people
+	Rule    string    `json:"rule,omitempty"`    // the route that decided, "" when none did
+	Method  string    `json:"method,omitempty"`
+	Scheme  string    `json:"scheme,omitempty"`
+	Host    string    `json:"host,omitempty"`
+	Port    int       `json:"port,omitempty"`
+	Path    string    `json:"path,omitempty"` // without query
+	Status  int       `json:"status,omitempty"`
+	// BytesOut and BytesIn count body bytes to and from upstream.
+	BytesOut int64         `json:"bytes_out,omitempty"`
+	BytesIn  int64         `json:"bytes_in,omitempty"`
+	Duration time.Duration `json:"duration_ns,omitempty"`
+}
