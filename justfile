@@ -1,0 +1,70 @@
+# Recipes for people. The continuous build runs `.ci/run`, which needs no just.
+# just itself comes from npm: npm install --global rust-just
+
+export CGO_ENABLED := "0"
+platforms := "linux/amd64 linux/arm64 darwin/amd64 darwin/arm64"
+golangci := "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0"
+
+# List the recipes
+default:
+	@just --list
+
+# Build the one binary into bin/
+build:
+	go build -trimpath -o bin/bottle-mcp ./cmd/bottle-mcp
+
+# Launch a real bottle, check it from inside and remove it
+probe *ARGS:
+	go run ./cmd/bottle-mcp probe {{ARGS}}
+
+# All tests, or those of the packages given
+test *PACKAGES="./...":
+	go test {{PACKAGES}}
+
+# Tests under the race detector (needs a C compiler)
+race *PACKAGES="./...":
+	CGO_ENABLED=1 go test -race {{PACKAGES}}
+
+# gofmt, vet for every platform, golangci-lint
+lint:
+	#!/usr/bin/env bash
+	set -euo pipefail
+	unformatted=$(git ls-files -z '*.go' | xargs -0 gofmt -l)
+	if [ -n "$unformatted" ]; then echo "gofmt would change:"; echo "$unformatted"; exit 1; fi
+	for p in {{platforms}}; do GOOS=${p%/*} GOARCH=${p#*/} go vet ./...; done
+	go run {{golangci}} run ./...
+
+# Benchmarks; results belong into evals/results/
+bench PACKAGES="./..." *ARGS:
+	go test -run '^$' -bench . -benchmem -count 5 {{ARGS}} {{PACKAGES}}
+
+# Every fuzz target for the time given
+fuzz TIME="30s":
+	#!/usr/bin/env bash
+	set -euo pipefail
+	for dir in $(git grep -lE '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do
+		for target in $(grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$dir"/*_test.go | sed 's/^func //'); do
+			echo "== $dir $target"
+			go test -run '^$' -fuzz "^$target\$" -fuzztime {{TIME}} "./$dir"
+		done
+	done
+
+# What every backend can do on this host, and how to fix what is missing
+engines:
+	go run ./cmd/bottle-mcp doctor
+
+# The linux build that runs inside guests and sidecars of a Mac
+sidecar-linux:
+	GOOS=linux GOARCH=$(go env GOARCH) go build -trimpath -ldflags '-s -w' -o bin/bottle-mcp-linux-$(go env GOARCH) ./cmd/bottle-mcp
+
+# Vet and build every platform as a release does, with the digests to compare
+release-check:
+	#!/usr/bin/env bash
+	set -euo pipefail
+	for p in {{platforms}}; do
+		export GOOS=${p%/*} GOARCH=${p#*/}
+		echo "== $p"
+		go vet ./...
+		go build -trimpath -ldflags '-s -w' -o "dist/$GOOS-$GOARCH/bottle-mcp" ./cmd/bottle-mcp
+	done
+	(cd dist && sha256sum */bottle-mcp)
