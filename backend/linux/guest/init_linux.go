@@ -1,0 +1,160 @@
+package guest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/backend/linux/frame"
+	"github.com/bottle-mcp/bottle-mcp/backend/linux/walls"
+)
+
+// ControlFD is the descriptor of the shim's socket in both stages.
+const ControlFD = 3
+
+// InitMain is the first stage. It returns only when something failed.
+func InitMain() int {
+	runtime.LockOSThread()
+	conn, err := frame.FromFD(ControlFD, "shim", frame.MaxHost)
+	if err != nil {
+		return 1
+	}
+	if err := initialise(conn); err != nil {
+		_ = conn.Send(Done{Error: err.Error()})
+		return 1
+	}
+	return 0
+}
+
+func initialise(conn *frame.Conn) error {
+	if err := walls.DieWithParent(); err != nil {
+		return err
+	}
+	var listen Listen
+	if err := conn.Recv(&listen); err != nil {
+		return fmt.Errorf("read the listen request: %w", err)
+	}
+	if err := passListeners(conn, listen.Ports); err != nil {
+		return err
+	}
+	var setup Setup
+	if err := conn.Recv(&setup); err != nil {
+		return fmt.Errorf("read the setup request: %w", err)
+	}
+	if err := enter(setup); err != nil {
+		return err
+	}
+	sock, err := conn.File()
+	if err != nil {
+		return fmt.Errorf("keep the control socket: %w", err)
+	}
+	return nextStage(sock, setup.Multi)
+}
+
+// passListeners opens the services' ports in this network namespace and hands
+// them out. A socket belongs to the namespace it was made in, so the sidecar
+// serves 127.0.0.1 of the guest without ever entering it.
+func passListeners(conn *frame.Conn, ports []int) error {
+	if err := loopbackUp(); err != nil {
+		return err
+	}
+	var fds []int
+	for _, p := range ports {
+		l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: p})
+		if err != nil {
+			return fmt.Errorf("listen on 127.0.0.1:%d in the guest: %w", p, err)
+		}
+		f, err := l.File()
+		if err != nil {
+			return fmt.Errorf("take the descriptor of 127.0.0.1:%d: %w", p, err)
+		}
+		defer func() { _ = f.Close(); _ = l.Close() }() // the sidecar's copies stay
+		fds = append(fds, int(f.Fd()))
+	}
+	return conn.Send(Done{}, fds...)
+}
+
+func loopbackUp() error {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open a socket for the loopback interface: %w", err)
+	}
+	defer func() { _ = unix.Close(s) }()
+	ifr, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	ifr.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	if err := unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, ifr); err != nil {
+		return fmt.Errorf("bring the loopback interface up: %w", err)
+	}
+	return nil
+}
+
+func enter(setup Setup) error {
+	// The shim has moved this process into its cgroup by now: a namespace
+	// made here hides where that is.
+	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
+		return fmt.Errorf("make a cgroup namespace: %w", err)
+	}
+	if err := unix.Sethostname([]byte(setup.Hostname)); err != nil {
+		return fmt.Errorf("set the host name: %w", err)
+	}
+	// Keys of the host's session must not be reachable; kernels without
+	// keyrings have none to reach.
+	if _, err := unix.KeyctlJoinSessionKeyring(""); err != nil && !errors.Is(err, unix.ENOSYS) {
+		return fmt.Errorf("join an empty session keyring: %w", err)
+	}
+	unix.Umask(0o022)
+	return buildRoot(setup)
+}
+
+// keptCaps are what PID 1 keeps where several users exist: starting and
+// killing their commands needs them.
+var keptCaps = walls.Caps(unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_KILL)
+
+// nextStage raises the walls and executes the second stage.
+func nextStage(sock *os.File, multi bool) error {
+	if err := walls.Restrict([]string{"/"}, writable()); err != nil {
+		return err
+	}
+	filter, err := walls.GuestFilter()
+	if err != nil {
+		return err
+	}
+	if err := walls.DropBounding(); err != nil {
+		return err
+	}
+	if err := walls.NoNewPrivs(); err != nil {
+		return err
+	}
+	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("open the guest's /dev/null: %w", err)
+	}
+	for fd := range 3 {
+		if err := unix.Dup3(int(null.Fd()), fd, 0); err != nil {
+			return fmt.Errorf("detach standard stream %d: %w", fd, err)
+		}
+	}
+	if err := unix.Dup3(int(sock.Fd()), ControlFD, 0); err != nil && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("place the control socket: %w", err)
+	}
+	keep := walls.CapMask(0)
+	if multi {
+		keep = keptCaps
+	}
+	if err := walls.SetCaps(keep, keep); err != nil {
+		return err
+	}
+	if err := walls.LoadSeccomp(filter, false); err != nil {
+		return err
+	}
+	err = unix.Exec(backend.GuestBinary, []string{"bottle-mcp", "guest", "serve"}, []string{"GOMAXPROCS=2", "GOGC=40"})
+	return fmt.Errorf("execute the second stage: %w", err)
+}
