@@ -1,0 +1,258 @@
+package cgroup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
+)
+
+// Root is where control groups are mounted.
+const Root = "/sys/fs/cgroup"
+
+// parent is the group all bottles live under.
+const parent = "bottle-mcp"
+
+// cpuPeriod is the kernel's default scheduling period in microseconds.
+const cpuPeriod = 100000
+
+// Group is the control groups of one bottle.
+type Group struct {
+	// Dirs are the directories made, by controller ("" for version 2).
+	Dirs map[string]string `json:"dirs"`
+	// InForce and Missing say which limits hold.
+	InForce []string          `json:"in_force"`
+	Missing []backend.Missing `json:"missing"`
+}
+
+// Create makes the groups of a bottle below root and sets limits.
+func Create(root, name string, limits backend.Limits) *Group {
+	g := &Group{Dirs: map[string]string{}}
+	if _, err := os.Stat(filepath.Join(root, "cgroup.controllers")); err == nil {
+		g.createV2(root, name, limits)
+		return g
+	}
+	g.createV1(root, name, limits)
+	return g
+}
+
+// setting is one limit: its name in reports, controller, file and value.
+type setting struct{ what, controller, file, value string }
+
+func (g *Group) createV1(root, name string, l backend.Limits) {
+	for _, s := range []setting{
+		{"memory", "memory", "memory.limit_in_bytes", bytesValue(l.MemoryBytes)},
+		{"pids", "pids", "pids.max", intValue(l.PIDs)},
+		{"cpu", "cpu", "cpu.cfs_quota_us", quota(l.CPUs)},
+	} {
+		if s.value == "" {
+			continue
+		}
+		dir := filepath.Join(root, s.controller, parent, name)
+		if err := makeDir(filepath.Join(root, s.controller), dir); err != nil {
+			g.miss(s.what, err)
+			continue
+		}
+		g.Dirs[s.controller] = dir
+		g.set(dir, s)
+	}
+}
+
+func (g *Group) createV2(root, name string, l backend.Limits) {
+	base, err := delegated(root)
+	if err != nil {
+		for _, what := range []string{"memory", "pids", "cpu"} {
+			g.miss(what, err)
+		}
+		return
+	}
+	dir := filepath.Join(base, parent, name)
+	if err := makeDir(base, dir); err != nil {
+		g.miss("memory, pids, cpu", err)
+		return
+	}
+	g.Dirs[""] = dir
+	for _, d := range []string{base, filepath.Join(base, parent)} {
+		for _, c := range []string{"+memory", "+pids", "+cpu"} {
+			// A controller that cannot be passed down shows when its limit is set.
+			_ = write(filepath.Join(d, "cgroup.subtree_control"), c)
+		}
+	}
+	cpu := quota(l.CPUs)
+	if cpu != "" {
+		cpu += " " + strconv.Itoa(cpuPeriod)
+	}
+	for _, s := range []setting{
+		{"memory", "", "memory.max", bytesValue(l.MemoryBytes)},
+		{"pids", "", "pids.max", intValue(l.PIDs)},
+		{"cpu", "", "cpu.max", cpu},
+	} {
+		if s.value != "" {
+			g.set(dir, s)
+		}
+	}
+	_ = write(filepath.Join(dir, "memory.swap.max"), "0")
+	_ = write(filepath.Join(dir, "memory.oom.group"), "1")
+}
+
+// delegated finds the topmost group above this process that it may write to:
+// on a systemd host the user's manager owns one.
+func delegated(root string) (string, error) {
+	data, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return "", fmt.Errorf("read this process's control group: %w", err)
+	}
+	path := ""
+	for line := range strings.Lines(string(data)) {
+		if p, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
+			path = p
+		}
+	}
+	best := ""
+	for p := path; ; p = filepath.Dir(p) {
+		dir := filepath.Join(root, p)
+		if unix.Access(filepath.Join(dir, "cgroup.procs"), unix.W_OK) == nil &&
+			unix.Access(dir, unix.W_OK) == nil {
+			best = dir
+		}
+		if p == "/" || p == "." || p == "" {
+			break
+		}
+	}
+	if best == "" {
+		return "", errors.New("no control group is delegated to this user (start under `systemd-run --user --scope -p Delegate=yes`, or as root)")
+	}
+	return best, nil
+}
+
+func (g *Group) set(dir string, s setting) {
+	if err := write(filepath.Join(dir, s.file), s.value); err != nil {
+		g.miss(s.what, err)
+		return
+	}
+	g.InForce = append(g.InForce, s.what)
+}
+
+func (g *Group) miss(what string, err error) {
+	reason := err.Error()
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		reason = fmt.Sprintf("control group: %v", pe.Err)
+	}
+	g.Missing = append(g.Missing, backend.Missing{Name: "cgroup-" + what, Reason: reason})
+}
+
+// Add moves a process into the groups.
+func (g *Group) Add(pid int) error {
+	for _, dir := range g.Dirs {
+		if err := write(filepath.Join(dir, "cgroup.procs"), strconv.Itoa(pid)); err != nil {
+			return fmt.Errorf("move the guest into its control group: %w", err)
+		}
+	}
+	return nil
+}
+
+// MemoryBytes is the memory in use, or -1 when no group counts it.
+func (g *Group) MemoryBytes() int64 {
+	for c, file := range map[string]string{"": "memory.current", "memory": "memory.usage_in_bytes"} {
+		if dir, ok := g.Dirs[c]; ok {
+			data, err := os.ReadFile(filepath.Join(dir, file))
+			if err != nil {
+				continue
+			}
+			if n, err := strconv.ParseInt(string(bytes.TrimSpace(data)), 10, 64); err == nil {
+				return n
+			}
+		}
+	}
+	return -1
+}
+
+// Remove kills what is left in the groups and removes them. Groups that are
+// gone already are fine. A dying process leaves its group a little after it
+// is reaped, so removal is tried until ctx ends.
+func (g *Group) Remove(ctx context.Context) error {
+	var errs []error
+	for _, dir := range g.Dirs {
+		if !strings.Contains(dir, "/"+parent+"/") {
+			continue // not a directory of ours, whatever the state file says
+		}
+		errs = append(errs, removeDir(ctx, dir))
+	}
+	return errors.Join(errs...)
+}
+
+func removeDir(ctx context.Context, dir string) error {
+	for {
+		err := unix.Rmdir(dir)
+		if err == nil || errors.Is(err, unix.ENOENT) {
+			return nil
+		}
+		killAll(dir)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("remove control group %s: %w", dir, err)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func killAll(dir string) {
+	if write(filepath.Join(dir, "cgroup.kill"), "1") == nil {
+		return
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "cgroup.procs")) //nolint:gosec // below Root
+	if err != nil {
+		return
+	}
+	for _, f := range bytes.Fields(data) {
+		if pid, err := strconv.Atoi(string(f)); err == nil && pid > 1 {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+	}
+}
+
+// makeDir makes dir below base, which must exist: a controller that is not
+// mounted must not become a plain directory.
+func makeDir(base, dir string) error {
+	if _, err := os.Stat(filepath.Join(base, "cgroup.procs")); err != nil {
+		return errors.New("controller is not mounted")
+	}
+	return os.MkdirAll(dir, 0o755) //nolint:gosec // the kernel's own directories
+}
+
+func write(path, value string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0) //nolint:gosec // below Root
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value)
+	return errors.Join(err, f.Close())
+}
+
+func bytesValue(n int64) string {
+	if n <= 0 {
+		return ""
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+func intValue(n int) string { return bytesValue(int64(n)) }
+
+func quota(cpus float64) string {
+	if cpus <= 0 {
+		return ""
+	}
+	return strconv.Itoa(int(math.Round(cpus * cpuPeriod)))
+}

@@ -1,0 +1,181 @@
+package guest
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/backend/linux/frame"
+)
+
+// spareProcesses is how many processes and threads PID 1 may have above the
+// guest's limit where both share one user id, so that a fork bomb cannot stop
+// it from killing the bomb.
+const spareProcesses = 64
+
+// job is one command and, through its marker, everything it started.
+type job struct {
+	id     uint64
+	pid    int
+	marker uint64
+	status chan backend.ExitStatus
+	// killed is held while the job's tree is being killed: the end of a
+	// cancelled command is told when its whole tree has gone.
+	killed sync.WaitGroup
+}
+
+// server is PID 1's state. mu also orders forks and reaping, so that a
+// command's end cannot be seen before its start is known.
+type server struct {
+	conn *frame.Conn
+	cfg  Serve
+
+	mu   sync.Mutex
+	jobs map[uint64]*job // by id, running
+	pids map[int]*job    // by main process
+	// first is the marker of the first job, next that of the coming one;
+	// markers count down, see markJob.
+	first, next uint64
+}
+
+func newServer(conn *frame.Conn, cfg Serve) (*server, error) {
+	first, err := firstMarker()
+	if err != nil {
+		return nil, err
+	}
+	return &server{
+		conn: conn, cfg: cfg, first: first, next: first,
+		jobs: map[uint64]*job{}, pids: map[int]*job{},
+	}, nil
+}
+
+// exec starts a command; its end, or why it could not start, is an event.
+func (s *server) exec(req Request, files []*os.File) {
+	j, status := s.start(req, files)
+	if j == nil {
+		s.send(Event{Op: EvExit, Job: req.Job, Status: status})
+		return
+	}
+	go func() {
+		st := <-j.status
+		j.killed.Wait()
+		s.mu.Lock()
+		delete(s.jobs, j.id)
+		s.mu.Unlock()
+		s.send(Event{Op: EvExit, Job: j.id, Status: st})
+	}()
+}
+
+func (s *server) start(req Request, files []*os.File) (*job, backend.ExitStatus) {
+	if len(files) != 3 {
+		return nil, failed(126, fmt.Sprintf("the command came with %d streams, not 3", len(files)))
+	}
+	who, err := s.user(req.User)
+	if err != nil {
+		return nil, failed(126, err.Error())
+	}
+	env := environment(s.cfg.Env, req.Env, who)
+	dir, err := workingDir(req.Dir, who)
+	if err != nil {
+		return nil, failed(126, err.Error())
+	}
+	path, status := lookup(req.Argv, env, dir)
+	if path == "" {
+		return nil, status
+	}
+	attr := &syscall.ProcAttr{
+		Dir: dir, Env: env,
+		Files: []uintptr{files[0].Fd(), files[1].Fd(), files[2].Fd()},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	}
+	if s.cfg.Multi {
+		attr.Sys.Credential = &syscall.Credential{Uid: who.uid, Gid: who.gid}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, busy := s.jobs[req.Job]; busy {
+		return nil, failed(126, "the job number is in use")
+	}
+	return s.fork(req, path, attr)
+}
+
+// fork starts the process with the next marker. The caller holds mu.
+func (s *server) fork(req Request, path string, attr *syscall.ProcAttr) (*job, backend.ExitStatus) {
+	marker := s.next
+	if err := markJob(marker); err != nil {
+		return nil, failed(126, err.Error())
+	}
+	restore, err := limitProcesses(s.cfg)
+	if err != nil {
+		return nil, failed(126, err.Error())
+	}
+	pid, _, err := syscall.StartProcess(path, req.Argv, attr)
+	restore()
+	if err != nil {
+		return nil, startFailure(path, err)
+	}
+	s.next--
+	j := &job{id: req.Job, pid: pid, marker: marker, status: make(chan backend.ExitStatus, 1)}
+	s.jobs[j.id] = j
+	s.pids[pid] = j
+	return j, backend.ExitStatus{}
+}
+
+// limitProcesses sets the limit that the next child inherits and returns how
+// to lift it again for PID 1 itself.
+func limitProcesses(cfg Serve) (func(), error) {
+	if cfg.PIDs <= 0 {
+		return func() {}, nil
+	}
+	limit := unix.Rlimit{Cur: uint64(cfg.PIDs), Max: uint64(cfg.PIDs) + spareProcesses}
+	own := unix.Rlimit{Cur: limit.Max, Max: limit.Max}
+	if err := unix.Setrlimit(unix.RLIMIT_NPROC, &limit); err != nil {
+		return nil, fmt.Errorf("limit the number of processes: %w", err)
+	}
+	return func() { _ = unix.Setrlimit(unix.RLIMIT_NPROC, &own) }, nil
+}
+
+// reap collects every dead process: commands and the orphans they left.
+func (s *server) reap() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		var ws unix.WaitStatus
+		var ru unix.Rusage
+		pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, &ru)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || pid <= 0 {
+			return
+		}
+		if j, ok := s.pids[pid]; ok {
+			delete(s.pids, pid)
+			j.status <- exitStatus(ws, &ru)
+		}
+	}
+}
+
+func exitStatus(ws unix.WaitStatus, ru *unix.Rusage) backend.ExitStatus {
+	st := backend.ExitStatus{
+		UserTime:    time.Duration(ru.Utime.Nano()),
+		SystemTime:  time.Duration(ru.Stime.Nano()),
+		MaxRSSBytes: ru.Maxrss << 10, // KiB, getrusage(2)
+	}
+	if ws.Signaled() {
+		st.Signal = int(ws.Signal())
+		st.Code = 128 + st.Signal
+		return st
+	}
+	st.Code = ws.ExitStatus()
+	return st
+}
+
+func failed(code int, why string) backend.ExitStatus {
+	return backend.ExitStatus{Code: code, StartError: why}
+}

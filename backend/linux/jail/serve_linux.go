@@ -1,0 +1,105 @@
+package jail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime/debug"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bottle-mcp/bottle-mcp/backend/linux/frame"
+	"github.com/bottle-mcp/bottle-mcp/backend/linux/walls"
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/egress"
+)
+
+// softMemory and hardMemory bound the sidecar: the collector works towards
+// the first, the kernel enforces the second.
+const (
+	softMemory = 128 << 20
+	hardMemory = 512 << 20
+)
+
+// ServeMain is the second stage: it serves until the shim goes away.
+func ServeMain() int {
+	debug.SetMemoryLimit(softMemory)
+	conn, err := frame.FromFD(ControlFD, "shim", frame.MaxHost)
+	if err != nil {
+		return 1
+	}
+	unix.CloseOnExec(ControlFD)
+	unix.CloseOnExec(LogFD)
+	if err := serve(conn, os.NewFile(LogFD, "egress-log")); err != nil {
+		_ = conn.Send(Done{Error: err.Error()})
+		return 1
+	}
+	return 0
+}
+
+func serve(conn *frame.Conn, log *os.File) error {
+	filter, err := walls.JailFilter()
+	if err != nil {
+		return err
+	}
+	err = errors.Join(walls.DieWithParent(), walls.Undumpable(), walls.RaiseFileLimit(),
+		walls.LimitData(hardMemory), walls.LoadSeccomp(filter, true))
+	if err != nil {
+		return err
+	}
+	var start Start
+	files, err := conn.RecvFiles(&start)
+	if err != nil {
+		return fmt.Errorf("read the sidecar's configuration: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	failed := make(chan error, len(files))
+	if err := startServices(ctx, start, files, log, failed); err != nil {
+		return err
+	}
+	start.Secrets = PlainSecrets{}
+	debug.FreeOSMemory()
+	if err := conn.Send(Done{}); err != nil {
+		return err
+	}
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		var none struct{}
+		for conn.Recv(&none) == nil { // the shim sends nothing more; its end ends us
+		}
+	}()
+	select {
+	case <-gone:
+		return nil
+	case err := <-failed:
+		return fmt.Errorf("serve: %w", err)
+	}
+}
+
+func startServices(ctx context.Context, start Start, files []*os.File, log *os.File, failed chan<- error) error {
+	if len(files) != len(start.Services) {
+		return fmt.Errorf("%d listeners for %d services", len(files), len(start.Services))
+	}
+	for i, svc := range start.Services {
+		l, err := net.FileListener(files[i])
+		if err != nil {
+			return fmt.Errorf("listener of %s: %w", svc, err)
+		}
+		if err := files[i].Close(); err != nil {
+			return fmt.Errorf("listener of %s: %w", svc, err)
+		}
+		if svc != sidecars.Egress {
+			return fmt.Errorf("service %s is not known to this sidecar", svc)
+		}
+		proxy, err := egress.New(start.Config, start.Secrets.Sealed(), egress.Options{Log: log})
+		if err != nil {
+			return fmt.Errorf("configure egress: %w", err)
+		}
+		go func() { failed <- proxy.Serve(ctx, l) }()
+	}
+	return nil
+}
