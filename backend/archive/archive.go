@@ -12,6 +12,8 @@ var (
 	ErrLimit = errors.New("archive is larger than allowed")
 	// ErrTruncated means that the stream ended before its end mark.
 	ErrTruncated = errors.New("archive ended before its end mark")
+
+	errOutside = errors.New("the name leaves its root")
 )
 
 // Source is what Pack reads: a name below a root that is never left.
