@@ -32,6 +32,10 @@ func InitMain() int {
 }
 
 func initialise(conn *frame.Conn) error {
+	program, err := walls.CloneProgram()
+	if err != nil {
+		return err
+	}
 	if err := walls.DieWithParent(); err != nil {
 		return err
 	}
@@ -46,7 +50,7 @@ func initialise(conn *frame.Conn) error {
 	if err := conn.Recv(&setup); err != nil {
 		return fmt.Errorf("read the setup request: %w", err)
 	}
-	if err := enter(setup); err != nil {
+	if err := enter(setup, program); err != nil {
 		return err
 	}
 	sock, err := conn.File()
@@ -96,7 +100,14 @@ func loopbackUp() error {
 	return nil
 }
 
-func enter(setup Setup) error {
+func enter(setup Setup, program *walls.Program) error {
+	if setup.Multi {
+		// Until here as the host's root without its powers, to reach the
+		// program's file; from here as the guest's.
+		if err := walls.Become(0); err != nil {
+			return err
+		}
+	}
 	// The shim has moved this process into its cgroup by now: a namespace
 	// made here hides where that is.
 	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
@@ -107,11 +118,11 @@ func enter(setup Setup) error {
 	}
 	// Keys of the host's session must not be reachable; kernels without
 	// keyrings have none to reach.
-	if _, err := unix.KeyctlJoinSessionKeyring(""); err != nil && !errors.Is(err, unix.ENOSYS) {
+	if _, err := unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0); err != nil && !errors.Is(err, unix.ENOSYS) {
 		return fmt.Errorf("join an empty session keyring: %w", err)
 	}
 	unix.Umask(0o022)
-	return buildRoot(setup)
+	return buildRoot(setup, program)
 }
 
 // keptCaps are what PID 1 keeps where several users exist: starting and
@@ -142,7 +153,13 @@ func nextStage(sock *os.File, multi bool) error {
 			return fmt.Errorf("detach standard stream %d: %w", fd, err)
 		}
 	}
-	if err := unix.Dup3(int(sock.Fd()), ControlFD, 0); err != nil && !errors.Is(err, unix.EINVAL) {
+	// A copy is made in any case: dup3 onto itself would leave it to be closed
+	// by execve.
+	spare, err := unix.FcntlInt(sock.Fd(), unix.F_DUPFD_CLOEXEC, ControlFD+1)
+	if err != nil {
+		return fmt.Errorf("copy the control socket: %w", err)
+	}
+	if err := unix.Dup3(spare, ControlFD, 0); err != nil {
 		return fmt.Errorf("place the control socket: %w", err)
 	}
 	keep := walls.CapMask(0)

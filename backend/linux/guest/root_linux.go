@@ -11,11 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/backend/linux/walls"
 )
 
 // staging is where the new root is assembled. Every Linux system has /tmp, and
-// nothing the root is made of lies below it but this program, which is reached
-// through /proc/self/exe.
+// nothing the root is made of lies below it but perhaps this program, which has
+// been taken hold of before.
 const staging = "/tmp"
 
 // dataDirs are the writable places: name below the data filesystem, place in
@@ -43,15 +44,16 @@ func writable() []string {
 
 // rootBuilder gathers the first error, so that the recipe reads as a list.
 type rootBuilder struct {
-	setup Setup
-	err   error
+	setup   Setup
+	program *walls.Program
+	err     error
 }
 
 // buildRoot assembles the "host" root filesystem and enters it: this host's
 // programs and libraries read-only, a minimal /etc without secrets, private
 // /dev, /proc, /tmp and home, and nothing else of the host.
-func buildRoot(setup Setup) error {
-	b := &rootBuilder{setup: setup}
+func buildRoot(setup Setup, program *walls.Program) error {
+	b := &rootBuilder{setup: setup, program: program}
 	b.mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
 	b.mount("tmpfs", staging, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=32m")
 	b.programs()
@@ -143,7 +145,9 @@ func (b *rootBuilder) programs() {
 func (b *rootBuilder) ownFiles() {
 	b.mkdir(filepath.Dir(backend.GuestBinary), 0o755)
 	b.write(backend.GuestBinary, "")
-	b.bind("/proc/self/exe", backend.GuestBinary, readOnly)
+	if b.err == nil {
+		b.err = b.program.Place(staging + backend.GuestBinary)
+	}
 	b.write(backend.GuestCACert, string(b.setup.CACert))
 	b.write(backend.GuestCABundle, string(hostRoots())+"\n"+string(b.setup.CACert))
 }
@@ -258,9 +262,9 @@ func (b *rootBuilder) proc() {
 // else of the host's hardware.
 func (b *rootBuilder) sys() {
 	const cpu = "/sys/devices/system/cpu"
-	b.mkdir("/sys", 0o555)
+	b.mkdir("/sys", 0o755)
 	if _, err := os.Stat(cpu); err == nil {
-		b.mkdir(cpu, 0o555)
+		b.mkdir(cpu, 0o755)
 		b.bind(cpu, cpu, noExec)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +19,9 @@ import (
 // ServeMain is the second stage: it answers the shim until the socket closes,
 // which ends the bottle, as PID 1's death ends every process in it.
 func ServeMain() int {
+	// Commands are forked from this thread, the one that sheds its inheritable
+	// capabilities.
+	runtime.LockOSThread()
 	debug.SetMemoryLimit(64 << 20)
 	conn, err := frame.FromFD(ControlFD, "shim", frame.MaxHost)
 	if err != nil {
@@ -63,7 +67,7 @@ func finalWalls(multi bool) error {
 	if multi {
 		keep = keptCaps
 	}
-	return errors.Join(walls.SetCapsAllThreads(keep, 0), walls.Undumpable(), walls.DieWithParent(), walls.RaiseFileLimit())
+	return errors.Join(walls.SetCaps(keep, 0), walls.Undumpable(), walls.DieWithParent(), walls.RaiseFileLimit())
 }
 
 // requests handles frames until the shim goes away or breaks the protocol.

@@ -4,58 +4,60 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/bottle-mcp/bottle-mcp/backend/linux/frame"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/walls"
 )
 
 // Descriptors the sidecar inherits: the shim's socket and the egress log.
 const (
-	ControlFD = 3
-	LogFD     = 4
+	controlFD = 3
+	logFD     = 4
 )
+
+// UID is the sidecar's user and group id inside its user namespace: nobody.
+const UID = 65534
 
 const (
+	// staging is where the new root is assembled.
 	staging = "/tmp"
-	self    = "/bottle-mcp"
 )
 
-// EnterMain is the first stage: it builds the jail, raises the walls that hold
-// across execve and executes the second. It returns only when that failed.
-func EnterMain() int {
-	runtime.LockOSThread()
-	if err := enterJail(); err != nil {
-		if conn, cerr := frame.FromFD(ControlFD, "shim", frame.MaxHost); cerr == nil {
-			_ = conn.Send(Done{Error: err.Error()})
-		}
-		return 1
+// Args are the arguments of the sidecar's process. A host root's sidecar has to give
+// up that identity, and cannot see it: an unmapped id looks like UID.
+func Args(root bool) []string {
+	if root {
+		return []string{"sidecar", "enter", "from-root"}
 	}
-	return 0
+	return []string{"sidecar", "enter"}
 }
 
-func enterJail() error {
-	if err := walls.DieWithParent(); err != nil {
-		return err
+// FromRoot reads what Args wrote.
+func FromRoot(argv []string) bool { return len(argv) == 4 && argv[3] == "from-root" }
+
+// enter moves this process into its root and takes its capabilities. One
+// stage is enough: the program's file is not needed in there.
+func enter(fromRoot bool) error {
+	if fromRoot {
+		if err := walls.Become(UID); err != nil {
+			return err
+		}
 	}
 	if err := buildRoot(); err != nil {
 		return fmt.Errorf("build the sidecar's root: %w", err)
 	}
-	if err := walls.Restrict([]string{"/"}, nil); err != nil {
+	return walls.DropAllThreads()
+}
+
+// raise puts up the walls that stop system calls, the last ones.
+func raise() error {
+	filter, err := walls.JailFilter()
+	if err != nil {
 		return err
 	}
-	if err := errors.Join(walls.DropBounding(), walls.NoNewPrivs(), walls.SetCaps(0, 0)); err != nil {
-		return err
-	}
-	for _, fd := range []int{ControlFD, LogFD} {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
-			return fmt.Errorf("keep descriptor %d: %w", fd, err)
-		}
-	}
-	err := unix.Exec(self, []string{"bottle-mcp", "sidecar", "serve"}, []string{"GOMAXPROCS=2", "GOGC=50"})
-	return fmt.Errorf("execute the second stage: %w", err)
+	return errors.Join(walls.DieWithParent(), walls.Undumpable(), walls.RaiseFileLimit(),
+		walls.LimitData(hardMemory), walls.Restrict([]string{"/"}, nil), walls.LoadSeccomp(filter, true))
 }
 
 // etcFiles are the host's resolver configuration and trust store.
@@ -86,12 +88,6 @@ func buildRoot() error {
 		if err := os.WriteFile(staging+path, data, 0o444); err != nil { //nolint:gosec // public files
 			return err
 		}
-	}
-	if err := os.WriteFile(staging+self, nil, 0o555); err != nil { //nolint:gosec // mount point
-		return err
-	}
-	if err := unix.Mount("/proc/self/exe", staging+self, "", unix.MS_BIND, ""); err != nil {
-		return fmt.Errorf("bind this program: %w", err)
 	}
 	return pivot()
 }

@@ -2,16 +2,12 @@ package jail
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
 	"runtime/debug"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/frame"
-	"github.com/bottle-mcp/bottle-mcp/backend/linux/walls"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/egress"
 )
@@ -23,16 +19,21 @@ const (
 	hardMemory = 512 << 20
 )
 
-// ServeMain is the second stage: it serves until the shim goes away.
-func ServeMain() int {
+// Main is the sidecar's process: it walls itself in and serves until the shim
+// goes away.
+func Main() int {
 	debug.SetMemoryLimit(softMemory)
-	conn, err := frame.FromFD(ControlFD, "shim", frame.MaxHost)
+	conn, err := frame.FromFD(controlFD, "shim", frame.MaxHost)
 	if err != nil {
 		return 1
 	}
-	unix.CloseOnExec(ControlFD)
-	unix.CloseOnExec(LogFD)
-	if err := serve(conn, os.NewFile(LogFD, "egress-log")); err != nil {
+	if err = enter(FromRoot(os.Args)); err == nil {
+		err = raise()
+	}
+	if err == nil {
+		err = serve(conn, os.NewFile(logFD, "egress-log"))
+	}
+	if err != nil {
 		_ = conn.Send(Done{Error: err.Error()})
 		return 1
 	}
@@ -40,15 +41,6 @@ func ServeMain() int {
 }
 
 func serve(conn *frame.Conn, log *os.File) error {
-	filter, err := walls.JailFilter()
-	if err != nil {
-		return err
-	}
-	err = errors.Join(walls.DieWithParent(), walls.Undumpable(), walls.RaiseFileLimit(),
-		walls.LimitData(hardMemory), walls.LoadSeccomp(filter, true))
-	if err != nil {
-		return err
-	}
 	var start Start
 	files, err := conn.RecvFiles(&start)
 	if err != nil {

@@ -3,9 +3,9 @@ package walls
 import (
 	"errors"
 	"fmt"
-	"syscall"
 
 	"golang.org/x/sys/unix"
+	"kernel.org/pub/linux/libs/security/libcap/psx"
 )
 
 // lastCap is above every capability of today's kernels (CAP_CHECKPOINT_RESTORE
@@ -26,6 +26,28 @@ func DropBounding() error {
 		}
 	}
 	return nil
+}
+
+// DropAllThreads takes every capability, the bounding and ambient sets
+// included, and the way to new privileges from every thread. psx reaches the
+// threads whether or not the program is built with cgo.
+func DropAllThreads() error {
+	for c := uintptr(0); c <= lastCap; c++ {
+		_, _, errno := psx.Syscall6(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0, 0, 0, 0)
+		if errno == unix.EINVAL {
+			break
+		}
+		if errno != 0 {
+			return fmt.Errorf("drop capability %d from the bounding set: %w", c, errno)
+		}
+	}
+	if _, _, errno := psx.Syscall6(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0, 0); errno != 0 {
+		return fmt.Errorf("clear ambient capabilities: %w", errno)
+	}
+	if _, _, errno := psx.Syscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
+		return fmt.Errorf("set no_new_privs: %w", errno)
+	}
+	return SetCapsAllThreads(0, 0)
 }
 
 // CapMask is a set of capabilities as a bit mask.
@@ -59,7 +81,7 @@ func SetCaps(permitted, inheritable CapMask) error {
 func SetCapsAllThreads(permitted, inheritable CapMask) error {
 	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	data := capData(permitted, inheritable)
-	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, ptr(&hdr), ptr(&data[0]), 0)
+	_, _, errno := psx.Syscall3(unix.SYS_CAPSET, ptr(&hdr), ptr(&data[0]), 0)
 	if errno != 0 {
 		return fmt.Errorf("set capabilities of all threads: %w", errno)
 	}

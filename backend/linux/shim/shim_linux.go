@@ -1,0 +1,311 @@
+package shim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/backend/linux/cgroup"
+	"github.com/bottle-mcp/bottle-mcp/backend/linux/frame"
+	"github.com/bottle-mcp/bottle-mcp/backend/linux/guest"
+	"github.com/bottle-mcp/bottle-mcp/backend/linux/jail"
+	"github.com/bottle-mcp/bottle-mcp/backend/linux/walls"
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
+)
+
+// controlFD is the server's socket at start.
+const controlFD = 3
+
+// stepTimeout bounds every wait for a child's answer.
+const stepTimeout = 20 * time.Second
+
+// shim is one bottle's keeper.
+type shim struct {
+	start Start
+	group *cgroup.Group
+	jobs  *jobTable
+
+	mu                  sync.Mutex
+	state               State
+	guest               *child
+	sidecar             *child
+	agentAsked, agentUp bool
+	ending              bool
+	done                chan struct{} // closed when everything has been torn down
+	once                sync.Once
+}
+
+// Main is the shim's process. It returns its exit code.
+func Main() int {
+	runtime.LockOSThread() // children die with this thread
+	// Whatever the server's own parent left open must not reach the guest.
+	if err := unix.CloseRange(controlFD+1, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return 2
+	}
+	conn, err := frame.FromFD(controlFD, "server", frame.MaxHost)
+	if err != nil {
+		return 2
+	}
+	s := &shim{done: make(chan struct{}), jobs: newJobTable()}
+	if err := s.boot(conn); err != nil {
+		s.end(false)
+		_ = conn.Send(Reply{Error: err.Error()})
+		return 1
+	}
+	if err := conn.Send(Reply{}); err != nil {
+		s.end(false) // the server is gone before it knew of the bottle
+		return 1
+	}
+	_ = conn.Close()
+	debug.FreeOSMemory()
+	s.wait()
+	return 0
+}
+
+// boot reads the start frame and brings guest and sidecar to where they serve.
+func (s *shim) boot(conn *frame.Conn) error {
+	if err := conn.SetDeadline(time.Now().Add(stepTimeout)); err != nil {
+		return err
+	}
+	if err := conn.Recv(&s.start); err != nil {
+		return fmt.Errorf("read the start request: %w", err)
+	}
+	if err := errors.Join(os.Chdir(s.start.Dir), walls.NoCore()); err != nil {
+		return fmt.Errorf("enter the bottle's directory: %w", err)
+	}
+	unix.Umask(0o077)
+	log, err := os.OpenFile(EgressLog, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the egress log: %w", err)
+	}
+	defer func() { _ = log.Close() }()
+	if err := s.record(); err != nil {
+		return err
+	}
+	// Both need no more of each other than the listeners, so they start side
+	// by side.
+	if s.sidecar, err = spawn(jail.Args(s.start.Multi), sidecarAttr(s.start.Multi, s.start.Base), frame.MaxGuest, log); err != nil {
+		return err
+	}
+	s.sidecar.watch(s.sidecarEnded)
+	if s.guest, err = spawn([]string{"guest", "init"}, guestAttr(s.start.Multi, s.start.Base), frame.MaxGuest); err != nil {
+		return err
+	}
+	s.guest.watch(func() { s.end(false) })
+	if err := s.record(); err != nil {
+		return err
+	}
+	if err := s.connectServices(); err != nil {
+		return err
+	}
+	_ = walls.Undumpable() // after the forks: an undumpable parent cannot write the id maps
+	return s.listen()
+}
+
+// connectServices carries the guest's listeners to the sidecar and waits until
+// it serves. The secrets are forgotten here.
+func (s *shim) connectServices() error {
+	deadline := time.Now().Add(stepTimeout)
+	if err := errors.Join(s.guest.conn.SetDeadline(deadline), s.sidecar.conn.SetDeadline(deadline)); err != nil {
+		return err
+	}
+	if err := s.guest.conn.Send(guest.Listen{Ports: ports(s.start.Services)}); err != nil {
+		return fmt.Errorf("ask the guest for its listeners: %w", err)
+	}
+	var done guest.Done
+	files, err := s.guest.conn.RecvFiles(&done)
+	if err != nil || done.Error != "" {
+		return fmt.Errorf("open the guest's listeners: %w", orError(err, done.Error))
+	}
+	defer func() {
+		for _, f := range files {
+			_ = f.Close()
+		}
+	}()
+	fds := make([]int, len(files))
+	for i, f := range files {
+		fds[i] = int(f.Fd())
+	}
+	err = s.sidecar.conn.Send(jail.Start{Services: s.start.Services, Config: s.start.Config, Secrets: s.start.Secrets}, fds...)
+	s.start.Secrets, s.start.Config = jail.PlainSecrets{}, sidecars.Config{}
+	// A sidecar that failed says why before it ends, so its answer is read
+	// even when it did not take its orders.
+	var ready jail.Done
+	if rerr := s.sidecar.conn.Recv(&ready); rerr != nil || ready.Error != "" || err != nil {
+		return fmt.Errorf("start the sidecar: %w", orError(errors.Join(err, rerr), ready.Error))
+	}
+	return s.sidecar.conn.SetDeadline(time.Time{})
+}
+
+func ports(services []sidecars.Service) []int {
+	var out []int
+	for _, svc := range services {
+		if svc == sidecars.Egress {
+			out = append(out, sidecars.EgressPort)
+		}
+	}
+	return out
+}
+
+func orError(err error, text string) error {
+	if text != "" {
+		return errors.New(text)
+	}
+	return err
+}
+
+// agent lets the guest build its root, raise its walls and serve.
+func (s *shim) agent(a Agent) error {
+	if err := s.claimAgent(a.Limits); err != nil {
+		return err
+	}
+	if err := s.group.Add(s.guest.proc.PID); err != nil {
+		return err
+	}
+	preferAsVictim(s.guest.proc.PID)
+	c := s.guest.conn
+	if err := c.SetDeadline(time.Now().Add(stepTimeout)); err != nil {
+		return err
+	}
+	setup := guest.Setup{Hostname: s.start.ID, Multi: s.start.Multi, CACert: a.CACert, DiskBytes: a.Limits.DiskBytes}
+	serve := guest.Serve{Multi: s.start.Multi, Env: a.Env, PIDs: a.Limits.PIDs}
+	if err := errors.Join(c.Send(setup), c.Send(serve)); err != nil {
+		return fmt.Errorf("configure the guest: %w", err)
+	}
+	var done guest.Done
+	if err := c.Recv(&done); err != nil || done.Error != "" {
+		return fmt.Errorf("start the guest: %w", orError(err, done.Error))
+	}
+	if err := c.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.agentUp = true
+	s.mu.Unlock()
+	go s.jobs.events(c, func() { s.end(false) })
+	return nil
+}
+
+// claimAgent makes the caller the one who starts the agent, and its control
+// groups, which are on record before anything is in them.
+func (s *shim) claimAgent(limits backend.Limits) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending {
+		return fmt.Errorf("the bottle has ended: %w", backend.ErrNotRunning)
+	}
+	if s.agentAsked {
+		return fmt.Errorf("the bottle's agent has been started: %w", backend.ErrExists)
+	}
+	s.agentAsked = true
+	s.group = cgroup.Create(cgroup.Root, s.start.ID, limits)
+	s.state.Groups, s.state.InForce, s.state.Missing = s.group.Dirs, s.group.InForce, s.group.Missing
+	return s.recordLocked()
+}
+
+// preferAsVictim makes the kernel kill the guest before the host's processes
+// when memory runs out.
+func preferAsVictim(pid int) {
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte("500"), 0) //nolint:gosec // best effort
+}
+
+func (s *shim) sidecarEnded() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ending {
+		// The listeners died with the sidecar: the guest is refused at once and
+		// has no way out. List tells that the bottle is degraded.
+		fmt.Fprintln(os.Stderr, "the sidecar has ended: the bottle has no way out")
+	}
+}
+
+// end tears the bottle down, once.
+func (s *shim) end(expired bool) {
+	s.once.Do(func() {
+		s.mu.Lock()
+		s.ending = true
+		guestChild, sidecar := s.guest, s.sidecar
+		s.mu.Unlock()
+		for _, c := range []*child{guestChild, sidecar} {
+			if c != nil {
+				c.kill()
+				_ = c.conn.Close()
+				<-c.gone
+			}
+		}
+		s.jobs.fail()
+		ctx, cancel := timeout(5 * time.Second)
+		defer cancel()
+		if s.group != nil {
+			if err := s.group.Remove(ctx); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+			}
+		}
+		_ = os.Remove(SocketFile)
+		s.mu.Lock()
+		s.state.Expired = expired
+		if s.start.Dir != "" {
+			_ = s.recordLocked()
+		}
+		s.mu.Unlock()
+		close(s.done)
+	})
+}
+
+// wait blocks until the bottle has ended or expired.
+func (s *shim) wait() {
+	expiry := time.NewTimer(time.Until(s.start.Expires))
+	defer expiry.Stop()
+	select {
+	case <-s.done:
+	case <-expiry.C:
+		s.end(true)
+	}
+	<-s.done
+}
+
+// record writes the state file, atomically.
+func (s *shim) record() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.recordLocked()
+}
+
+func (s *shim) recordLocked() error {
+	st := &s.state
+	st.ID, st.Owner, st.Created, st.Expires = s.start.ID, s.start.Owner, s.start.Created, s.start.Expires
+	st.Multi, st.Services, st.Boot = s.start.Multi, s.start.Services, BootID()
+	self, err := Identify(os.Getpid())
+	if err != nil {
+		return err
+	}
+	st.Shim = self
+	if s.guest != nil {
+		st.Guest = s.guest.proc
+	}
+	if s.sidecar != nil {
+		st.Sidecar = s.sidecar.proc
+	}
+	data, err := json.MarshalIndent(st, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode the bottle's state: %w", err)
+	}
+	tmp := StateFile + ".new"
+	if err := os.WriteFile(tmp, data, 0o600); err != nil {
+		return fmt.Errorf("write the bottle's state: %w", err)
+	}
+	if err := os.Rename(tmp, filepath.Clean(StateFile)); err != nil {
+		return fmt.Errorf("write the bottle's state: %w", err)
+	}
+	return nil
+}

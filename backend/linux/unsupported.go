@@ -1,0 +1,44 @@
+//go:build !linux
+
+package linux
+
+import (
+	"context"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
+)
+
+type checkCache struct{}
+
+func unavailable() error {
+	return &backend.UnavailableError{Backend: Name, Reason: "this host does not run Linux", Fix: "use --backend macos-container on a Mac"}
+}
+
+// Check implements backend.Backend: never available here.
+func (b *Backend) Check(context.Context) (backend.Capabilities, error) {
+	return backend.Capabilities{}, unavailable()
+}
+
+// StartSidecar implements backend.Backend.
+func (b *Backend) StartSidecar(context.Context, backend.SidecarSpec) (backend.Endpoints, error) {
+	return backend.Endpoints{}, unavailable()
+}
+
+// StartAgent implements backend.Backend.
+func (b *Backend) StartAgent(context.Context, backend.AgentSpec) error { return unavailable() }
+
+// Exec implements backend.Backend.
+func (b *Backend) Exec(context.Context, backend.ID, backend.Command, backend.Streams) (backend.ExitStatus, error) {
+	return backend.ExitStatus{}, unavailable()
+}
+
+// Copy implements backend.Backend.
+func (b *Backend) Copy(context.Context, backend.ID, backend.CopySpec) (backend.CopyReport, error) {
+	return backend.CopyReport{}, unavailable()
+}
+
+// List implements backend.Backend: there is nothing.
+func (b *Backend) List(context.Context) ([]backend.Instance, error) { return nil, nil }
+
+// Remove implements backend.Backend.
+func (b *Backend) Remove(context.Context, backend.ID) error { return nil }
