@@ -78,25 +78,29 @@ type Event struct {
 
 // Bottle is a live bottle as callers see it.
 type Bottle struct {
-	ID          backend.ID
-	Label       string
-	Agent       string
-	Bottles     []string
-	Backend     string
-	Isolation   string
-	State       backend.State
-	Services    map[sidecars.Service]bool
-	Created     time.Time
-	Expires     time.Time
-	Policy      string
-	Routes      []RouteSummary
-	Endpoints   backend.Endpoints
-	Limits      backend.Limits
-	Usage       backend.Usage
-	Refusals    int // egress refusals so far
-	Workspace   string
-	Report      Report
-	AlreadyRan  bool // Launch found the same plan running and started nothing
+	ID        backend.ID
+	Label     string
+	Agent     string
+	Bottles   []string
+	Backend   string
+	Isolation string
+	State     backend.State
+	Services  map[sidecars.Service]bool
+	Created   time.Time
+	Expires   time.Time
+	Policy    string
+	Routes    []RouteSummary
+	Endpoints backend.Endpoints
+	Limits    backend.Limits
+	Usage     backend.Usage
+	Refusals  int // egress refusals so far
+	Workspace string
+	// WorkspaceCopy is what the launch copied in; nil without a workspace.
+	WorkspaceCopy *backend.CopyReport
+	Report        Report
+	AlreadyRan    bool // Launch found the same plan running and started nothing
+	// Problem says why the bottle's record is missing or not readable; "" is normal.
+	Problem     string
 	StepTimings []StepTiming
 }
 
