@@ -42,7 +42,7 @@ func (b *Backend) Check(ctx context.Context) (backend.Capabilities, error) {
 	}
 	multi := os.Getuid() == 0
 	if err := shim.Check(ctx, multi); err != nil {
-		return backend.Capabilities{}, unavailable(err)
+		return backend.Capabilities{}, unavailable(err, sysctl)
 	}
 	caps := backend.Capabilities{
 		Detail:    detail(multi),
@@ -117,8 +117,9 @@ func hostAddresses() []string {
 	return out
 }
 
-// unavailable says which setting of the host stands in the way.
-func unavailable(err error) error {
+// unavailable says which setting of the host stands in the way. sysctl reads
+// one by its path below /proc/sys, "" when there is none.
+func unavailable(err error, sysctl func(string) string) error {
 	u := &backend.UnavailableError{Backend: Name, Reason: err.Error()}
 	switch {
 	case sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1":
@@ -143,7 +144,7 @@ func unavailable(err error) error {
 func explain(err error) error {
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EACCES) ||
 		strings.Contains(err.Error(), "in new namespaces") { // crossed a socket as text
-		if u := unavailable(err); u != nil && fixable(u) {
+		if u := unavailable(err, sysctl); u != nil && fixable(u) {
 			return u
 		}
 	}

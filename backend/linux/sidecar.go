@@ -36,6 +36,9 @@ func (b *Backend) StartSidecar(ctx context.Context, spec backend.SidecarSpec) (b
 	if err := spec.ID.Validate(); err != nil {
 		return backend.Endpoints{}, err
 	}
+	if !spec.Expires.After(time.Now()) {
+		return backend.Endpoints{}, fmt.Errorf("bottle %s would have expired already: give it a time in the future", spec.ID)
+	}
 	for _, svc := range spec.Services {
 		if svc != sidecars.Egress {
 			return backend.Endpoints{}, fmt.Errorf("backend %s cannot serve %q yet: take it out of the bottle", Name, svc)

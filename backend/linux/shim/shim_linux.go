@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -266,8 +267,13 @@ func (s *shim) end(expired bool) {
 func (s *shim) wait() {
 	expiry := time.NewTimer(time.Until(s.start.Expires))
 	defer expiry.Stop()
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, unix.SIGTERM, unix.SIGINT)
+	signal.Ignore(unix.SIGHUP) // a closed terminal does not end bottles
 	select {
 	case <-s.done:
+	case <-asked:
+		s.end(false)
 	case <-expiry.C:
 		s.end(true)
 	}

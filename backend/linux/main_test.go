@@ -1,0 +1,74 @@
+//go:build linux
+
+package linux
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/provision/selftest"
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/ca"
+)
+
+// TestMain makes the test program what bottles start: shim, PID 1, sidecar,
+// and the helpers inside a guest.
+func TestMain(m *testing.M) {
+	args := os.Args[1:]
+	if handled, code := Hidden(args); handled {
+		os.Exit(code)
+	}
+	if len(args) == 2 && args[0] == "guest" && args[1] == "selftest" {
+		os.Exit(selftest.GuestMain(context.Background(), os.Stdin, os.Stdout))
+	}
+	os.Exit(m.Run())
+}
+
+// newBackend returns a backend with a state directory of its own, and skips
+// nothing: a host that cannot run bottles fails the test.
+func newBackend(t *testing.T) *Backend {
+	t.Helper()
+	b := New(Config{BottlesDir: t.TempDir(), Owner: "test-" + t.Name()})
+	if _, err := b.Check(t.Context()); err != nil {
+		t.Fatalf("this host cannot run bottles: %v", err)
+	}
+	return b
+}
+
+// start launches a bottle without routes and removes it with the test.
+func start(t *testing.T, b *Backend, id backend.ID) {
+	t.Helper()
+	startSidecar(t, b, id, time.Now().Add(time.Minute))
+	err := b.StartAgent(t.Context(), backend.AgentSpec{ID: id, Env: []string{
+		"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + backend.AgentHome,
+	}})
+	if err != nil {
+		t.Fatalf("StartAgent: %v", err)
+	}
+}
+
+func startSidecar(t *testing.T, b *Backend, id backend.ID, expires time.Time) {
+	t.Helper()
+	cert, key, err := ca.NewAuthority(string(id), time.Now().Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := b.Remove(ctx, id); err != nil {
+			t.Errorf("Remove: %v", err)
+		}
+	})
+	_, err = b.StartSidecar(t.Context(), backend.SidecarSpec{
+		ID: id, Owner: b.cfg.Owner, Services: []sidecars.Service{sidecars.Egress},
+		Config:  sidecars.Config{Bottle: string(id), Routes: []sidecars.Route{}, CACert: string(cert)},
+		Secrets: sidecars.Secrets{CAKey: key}, Expires: expires,
+	})
+	if err != nil {
+		t.Fatalf("StartSidecar: %v", err)
+	}
+}
