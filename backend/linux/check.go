@@ -76,7 +76,8 @@ func (b *Backend) Check(ctx context.Context) (backend.Capabilities, error) {
 
 // groups tries which control-group limits hold, with a group of its own.
 func (b *Backend) groups(ctx context.Context, caps *backend.Capabilities) {
-	g := cgroup.Create(cgroup.Root, "check-"+strconv.Itoa(os.Getpid()), backend.Limits{CPUs: 1, MemoryBytes: 64 << 20, PIDs: 64})
+	g := cgroup.Create(cgroup.Root, "check-"+strconv.Itoa(os.Getpid()))
+	g.Limit(backend.Limits{CPUs: 1, MemoryBytes: 64 << 20, PIDs: 64})
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if err := g.Remove(ctx); err != nil {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/backend/linux/cgroup"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/shim"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
@@ -185,10 +186,8 @@ func assertNothingLeft(t *testing.T, b *Backend, st shim.State) {
 			t.Errorf("the %s (process %d) is left", name, p.PID)
 		}
 	}
-	for _, dir := range st.Groups {
-		if _, err := os.Stat(dir); err == nil {
-			t.Errorf("control group %s is left", dir)
-		}
+	if g := cgroup.Find(cgroup.Root, st.ID); len(g.Dirs) != 0 {
+		t.Errorf("control groups are left: %v", g.Dirs)
 	}
 	if _, err := os.Stat(filepath.Join(b.cfg.BottlesDir, st.ID)); err == nil {
 		t.Error("the bottle's directory is left")

@@ -58,8 +58,7 @@ func (b *Backend) end(ctx context.Context, st shim.State) error {
 			return err
 		}
 	}
-	g := cgroup.Group{Dirs: st.Groups}
-	return g.Remove(ctx)
+	return cgroup.Find(cgroup.Root, st.ID).Remove(ctx)
 }
 
 func waitGone(ctx context.Context, procs []shim.Process) error {

@@ -30,56 +30,61 @@ const cpuPeriod = 100000
 // Group is the control groups of one bottle.
 type Group struct {
 	// Dirs are the directories made, by controller ("" for version 2).
-	Dirs map[string]string `json:"dirs"`
+	Dirs map[string]string
 	// InForce and Missing say which limits hold.
-	InForce []string          `json:"in_force"`
-	Missing []backend.Missing `json:"missing"`
+	InForce []string
+	Missing []backend.Missing
 }
 
-// Create makes the groups of a bottle below root and sets limits.
-func Create(root, name string, limits backend.Limits) *Group {
+// Find returns the groups that exist under a bottle's name, for removal after
+// whoever made them is gone.
+func Find(root, name string) *Group {
 	g := &Group{Dirs: map[string]string{}}
-	if _, err := os.Stat(filepath.Join(root, "cgroup.controllers")); err == nil {
-		g.createV2(root, name, limits)
-		return g
+	add := func(controller, base string) {
+		dir := filepath.Join(base, parent, name)
+		if _, err := os.Stat(filepath.Join(dir, "cgroup.procs")); err == nil {
+			g.Dirs[controller] = dir
+		}
 	}
-	g.createV1(root, name, limits)
+	for _, c := range []string{"memory", "pids", "cpu"} {
+		add(c, filepath.Join(root, c))
+	}
+	if base, err := delegated(root); err == nil {
+		add("", base)
+	}
 	return g
 }
 
-// setting is one limit: its name in reports, controller, file and value.
-type setting struct{ what, controller, file, value string }
-
-func (g *Group) createV1(root, name string, l backend.Limits) {
-	for _, s := range []setting{
-		{"memory", "memory", "memory.limit_in_bytes", bytesValue(l.MemoryBytes)},
-		{"pids", "pids", "pids.max", intValue(l.PIDs)},
-		{"cpu", "cpu", "cpu.cfs_quota_us", quota(l.CPUs)},
-	} {
-		if s.value == "" {
-			continue
-		}
-		dir := filepath.Join(root, s.controller, parent, name)
-		if err := makeDir(filepath.Join(root, s.controller), dir); err != nil {
-			g.miss(s.what, err)
-			continue
-		}
-		g.Dirs[s.controller] = dir
-		g.set(dir, s)
+// Create makes the groups of a bottle below root, without limits yet: moving a
+// process in takes the kernel milliseconds (it waits for an RCU grace period
+// per hierarchy), which a start can spend in parallel.
+func Create(root, name string) *Group {
+	g := &Group{Dirs: map[string]string{}}
+	if _, err := os.Stat(filepath.Join(root, "cgroup.controllers")); err == nil {
+		g.createV2(root, name)
+		return g
 	}
+	for _, c := range []string{"memory", "pids", "cpu"} {
+		dir := filepath.Join(root, c, parent, name)
+		if err := makeDir(filepath.Join(root, c), dir); err != nil {
+			g.miss(c, err)
+			continue
+		}
+		g.Dirs[c] = dir
+	}
+	return g
 }
 
-func (g *Group) createV2(root, name string, l backend.Limits) {
+func (g *Group) createV2(root, name string) {
 	base, err := delegated(root)
+	dir := filepath.Join(base, parent, name)
+	if err == nil {
+		err = makeDir(base, dir)
+	}
 	if err != nil {
 		for _, what := range []string{"memory", "pids", "cpu"} {
 			g.miss(what, err)
 		}
-		return
-	}
-	dir := filepath.Join(base, parent, name)
-	if err := makeDir(base, dir); err != nil {
-		g.miss("memory, pids, cpu", err)
 		return
 	}
 	g.Dirs[""] = dir
@@ -89,21 +94,38 @@ func (g *Group) createV2(root, name string, l backend.Limits) {
 			_ = write(filepath.Join(d, "cgroup.subtree_control"), c)
 		}
 	}
+}
+
+// Limit sets the limits. One that cannot be set is missing, not an error.
+func (g *Group) Limit(l backend.Limits) {
 	cpu := quota(l.CPUs)
-	if cpu != "" {
+	g.set("memory", bytesValue(l.MemoryBytes), "memory.limit_in_bytes", "memory.max")
+	g.set("pids", intValue(l.PIDs), "pids.max", "pids.max")
+	if _, v2 := g.Dirs[""]; v2 && cpu != "" {
 		cpu += " " + strconv.Itoa(cpuPeriod)
 	}
-	for _, s := range []setting{
-		{"memory", "", "memory.max", bytesValue(l.MemoryBytes)},
-		{"pids", "", "pids.max", intValue(l.PIDs)},
-		{"cpu", "", "cpu.max", cpu},
-	} {
-		if s.value != "" {
-			g.set(dir, s)
-		}
+	g.set("cpu", cpu, "cpu.cfs_quota_us", "cpu.max")
+	if dir, v2 := g.Dirs[""]; v2 {
+		// Kernels without swap accounting have no such file.
+		_ = write(filepath.Join(dir, "memory.swap.max"), "0")
+		_ = write(filepath.Join(dir, "memory.oom.group"), "1")
 	}
-	_ = write(filepath.Join(dir, "memory.swap.max"), "0")
-	_ = write(filepath.Join(dir, "memory.oom.group"), "1")
+}
+
+// set sets one limit in version 1's controller or version 2's group.
+func (g *Group) set(what, value, fileV1, fileV2 string) {
+	dir, file := g.Dirs[what], fileV1
+	if v2, ok := g.Dirs[""]; ok {
+		dir, file = v2, fileV2
+	}
+	if value == "" || dir == "" { // not asked for, or told missing already
+		return
+	}
+	if err := write(filepath.Join(dir, file), value); err != nil {
+		g.miss(what, err)
+		return
+	}
+	g.InForce = append(g.InForce, what)
 }
 
 // delegated finds the topmost group above this process that it may write to:
@@ -134,14 +156,6 @@ func delegated(root string) (string, error) {
 		return "", errors.New("no control group is delegated to this user (start under `systemd-run --user --scope -p Delegate=yes`, or as root)")
 	}
 	return best, nil
-}
-
-func (g *Group) set(dir string, s setting) {
-	if err := write(filepath.Join(dir, s.file), s.value); err != nil {
-		g.miss(s.what, err)
-		return
-	}
-	g.InForce = append(g.InForce, s.what)
 }
 
 func (g *Group) miss(what string, err error) {
@@ -185,9 +199,6 @@ func (g *Group) MemoryBytes() int64 {
 func (g *Group) Remove(ctx context.Context) error {
 	var errs []error
 	for _, dir := range g.Dirs {
-		if !strings.Contains(dir, "/"+parent+"/") {
-			continue // not a directory of ours, whatever the state file says
-		}
 		errs = append(errs, removeDir(ctx, dir))
 	}
 	return errors.Join(errs...)

@@ -12,6 +12,12 @@ import (
 
 var limits = backend.Limits{CPUs: 1.5, MemoryBytes: 64 << 20, PIDs: 100}
 
+func limited(root string) *Group {
+	g := Create(root, "b")
+	g.Limit(limits)
+	return g
+}
+
 // fake makes directories with the files a kernel would make.
 func fake(t *testing.T, files map[string]string) string {
 	t.Helper()
@@ -34,7 +40,7 @@ func TestVersion1(t *testing.T) {
 		"memory/bottle-mcp/b/memory.limit_in_bytes": "", "pids/bottle-mcp/b/pids.max": "",
 		"memory/bottle-mcp/b/memory.usage_in_bytes": "4096\n",
 	})
-	g := Create(root, "b", limits)
+	g := limited(root)
 	if want := []string{"memory", "pids"}; !slices.Equal(g.InForce, want) {
 		t.Errorf("in force: %v, want %v", g.InForce, want)
 	}
@@ -77,7 +83,7 @@ func TestVersion2(t *testing.T) {
 	}
 	files["bottle-mcp/b/memory.max"], files["bottle-mcp/b/pids.max"], files["bottle-mcp/b/cpu.max"] = "", "", ""
 	root := fake(t, files)
-	g := Create(root, "b", limits)
+	g := limited(root)
 	if want := []string{"memory", "pids", "cpu"}; !slices.Equal(g.InForce, want) || len(g.Missing) != 0 {
 		t.Errorf("in force %v, missing %+v; want %v", g.InForce, g.Missing, want)
 	}
@@ -87,7 +93,7 @@ func TestVersion2(t *testing.T) {
 }
 
 func TestNothingWritable(t *testing.T) {
-	g := Create(fake(t, map[string]string{"cgroup.controllers": "cpu"}), "b", limits)
+	g := limited(fake(t, map[string]string{"cgroup.controllers": "cpu"}))
 	if len(g.InForce) != 0 || len(g.Missing) != 3 {
 		t.Errorf("in force %v, missing %+v; want nothing and three reasons", g.InForce, g.Missing)
 	}
@@ -96,15 +102,13 @@ func TestNothingWritable(t *testing.T) {
 	}
 }
 
-// TestRemoveForeign shows that a damaged record cannot make Remove touch a
-// group that is not a bottle's.
-func TestRemoveForeign(t *testing.T) {
-	dir := t.TempDir()
-	g := Group{Dirs: map[string]string{"memory": dir}}
-	if err := g.Remove(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if _, err := os.Stat(dir); err != nil {
-		t.Error("a directory that is not ours was removed")
+// TestFind finds groups by the bottle's name alone.
+func TestFind(t *testing.T) {
+	root := fake(t, map[string]string{
+		"memory/bottle-mcp/b/cgroup.procs": "", "pids/bottle-mcp/other/cgroup.procs": "",
+	})
+	g := Find(root, "b")
+	if len(g.Dirs) != 1 || g.Dirs["memory"] != filepath.Join(root, "memory/bottle-mcp/b") {
+		t.Errorf("Find = %v", g.Dirs)
 	}
 }

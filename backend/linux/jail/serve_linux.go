@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/frame"
@@ -22,6 +23,7 @@ const (
 // Main is the sidecar's process: it walls itself in and serves until the shim
 // goes away.
 func Main() int {
+	runtime.LockOSThread() // mounts and identities are a thread's until all is done
 	debug.SetMemoryLimit(softMemory)
 	conn, err := frame.FromFD(controlFD, "shim", frame.MaxHost)
 	if err != nil {

@@ -121,7 +121,6 @@ type State struct {
 	Shim     Process            `json:"shim"`
 	Guest    Process            `json:"guest"`
 	Sidecar  Process            `json:"sidecar"`
-	Groups   map[string]string  `json:"groups"`
 	InForce  []string           `json:"in_force"`
 	Missing  []backend.Missing  `json:"missing"`
 	Services []sidecars.Service `json:"services"`

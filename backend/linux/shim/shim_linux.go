@@ -90,9 +90,6 @@ func (s *shim) boot(conn *frame.Conn) error {
 		return fmt.Errorf("open the egress log: %w", err)
 	}
 	defer func() { _ = log.Close() }()
-	if err := s.record(); err != nil {
-		return err
-	}
 	// Both need no more of each other than the listeners, so they start side
 	// by side.
 	if s.sidecar, err = spawn(jail.Args(s.start.Multi), sidecarAttr(s.start.Multi, s.start.Base), frame.MaxGuest, log); err != nil {
@@ -103,10 +100,17 @@ func (s *shim) boot(conn *frame.Conn) error {
 		return err
 	}
 	s.guest.watch(func() { s.end(false) })
-	if err := s.record(); err != nil {
-		return err
-	}
-	if err := s.connectServices(); err != nil {
+	// The record is for when this process is gone, and its children die with
+	// it: writing it need not hold up the start.
+	recorded := make(chan error, 1)
+	go func() { recorded <- s.record() }()
+	grouped := make(chan error, 1)
+	go func() {
+		s.group = cgroup.Create(cgroup.Root, s.start.ID)
+		grouped <- s.group.Add(s.guest.proc.PID)
+	}()
+	err = s.connectServices()
+	if err = errors.Join(err, <-recorded, <-grouped); err != nil {
 		return err
 	}
 	_ = walls.Undumpable() // after the forks: an undumpable parent cannot write the id maps
@@ -170,9 +174,6 @@ func (s *shim) agent(a Agent) error {
 	if err := s.claimAgent(a.Limits); err != nil {
 		return err
 	}
-	if err := s.group.Add(s.guest.proc.PID); err != nil {
-		return err
-	}
 	preferAsVictim(s.guest.proc.PID)
 	c := s.guest.conn
 	if err := c.SetDeadline(time.Now().Add(stepTimeout)); err != nil {
@@ -197,8 +198,7 @@ func (s *shim) agent(a Agent) error {
 	return nil
 }
 
-// claimAgent makes the caller the one who starts the agent, and its control
-// groups, which are on record before anything is in them.
+// claimAgent makes the caller the one who starts the agent, and sets limits.
 func (s *shim) claimAgent(limits backend.Limits) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -209,9 +209,9 @@ func (s *shim) claimAgent(limits backend.Limits) error {
 		return fmt.Errorf("the bottle's agent has been started: %w", backend.ErrExists)
 	}
 	s.agentAsked = true
-	s.group = cgroup.Create(cgroup.Root, s.start.ID, limits)
-	s.state.Groups, s.state.InForce, s.state.Missing = s.group.Dirs, s.group.InForce, s.group.Missing
-	return s.recordLocked()
+	s.group.Limit(limits)
+	s.state.InForce, s.state.Missing = s.group.InForce, s.group.Missing
+	return nil
 }
 
 // preferAsVictim makes the kernel kill the guest before the host's processes
