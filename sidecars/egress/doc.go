@@ -1,0 +1,23 @@
+// Package egress is the only way out of a bottle: a forward proxy that denies
+// by default, opens every TLS connection with the bottle's own authority, and
+// puts credentials on requests that the guest never sees.
+//
+// Lives here: strict reading of request heads (guard, head), host and port
+// parsing (authority), the policy as a pure function (policy), address
+// classification and the one place that dials (address, dial), forwarding of
+// HTTP/1.1 and HTTP/2 (forward), the WebSocket tunnel (upgrade), refusals and
+// the decision log (refuse, journal). Does not live here: how the listener
+// came to be (backend), where routes and tokens come from (provision), how
+// certificates are made (sidecars/ca).
+//
+// # What holds for every request
+//
+// One name identifies it: CONNECT authority = SNI = Host or :authority =
+// dialled name = certificate name = policy key. Whatever does not parse, is
+// ambiguous or is not named by a route is refused before a byte leaves. A name
+// is resolved once per connection, every answer is classified, and only a
+// literal address of that answer is dialled. No environment variable is read.
+//
+// The guest is hostile: everything it sends is bounded in size, time and
+// number, and nothing it sends reaches the log unfiltered.
+package egress

@@ -1,0 +1,93 @@
+package egress
+
+import (
+	"net/http"
+	"net/textproto"
+	"strings"
+)
+
+// hopByHop reports whether a header concerns one connection only and is never
+// passed on. name is in canonical form.
+func hopByHop(name string) bool {
+	switch name {
+	case "Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings":
+		return true
+	}
+	return strings.HasPrefix(name, "Proxy-")
+}
+
+// isCredential reports whether a header carries a credential of the agent's
+// own. Servers that hand headers to programs as variables do not tell "_" from
+// "-", so neither does this.
+func isCredential(name string) bool {
+	switch strings.ReplaceAll(strings.ToLower(name), "_", "-") {
+	case "authorization", "proxy-authorization", "x-authorization",
+		"x-api-key", "api-key", "apikey", "x-goog-api-key", "x-auth-token", "x-access-token",
+		"private-token", "job-token", "deploy-token":
+		return true
+	}
+	return false
+}
+
+// connectionNames returns the headers that Connection declares hop-by-hop.
+func connectionNames(h http.Header) map[string]bool {
+	var names map[string]bool
+	for _, line := range h["Connection"] {
+		for word := range strings.SplitSeq(line, ",") {
+			word = textproto.CanonicalMIMEHeaderKey(strings.Trim(word, " \t"))
+			if word == "" || word == "Close" || word == "Keep-Alive" {
+				continue
+			}
+			if names == nil {
+				names = map[string]bool{}
+			}
+			names[word] = true
+		}
+	}
+	return names
+}
+
+// requestHeader is what goes upstream of the agent's headers, with the
+// route's credential in place of the agent's own.
+func requestHeader(in http.Header, auth *credential) http.Header {
+	named := connectionNames(in)
+	out := make(http.Header, len(in)+2)
+	for name, values := range in {
+		if hopByHop(name) || named[name] || name == "Host" || auth != nil && isCredential(name) {
+			continue
+		}
+		out[name] = values
+	}
+	if hasToken(strings.Join(in["Te"], ","), "trailers") {
+		out["Te"] = []string{"trailers"}
+	}
+	if _, ok := out["User-Agent"]; !ok {
+		out["User-Agent"] = []string{""} // or net/http adds its own
+	}
+	if auth != nil {
+		out["Authorization"] = []string{auth.header()}
+	}
+	return out
+}
+
+// copyResponseHeader passes an upstream's headers on, without those that
+// concern one connection, pretend to be the proxy's, or lead around it.
+func copyResponseHeader(out, in http.Header) {
+	named := connectionNames(in)
+	for name, values := range in {
+		if hopByHop(name) || named[name] || name == "Alt-Svc" || strings.HasPrefix(name, "X-Bottle-") {
+			continue
+		}
+		out[name] = values
+	}
+}
+
+// trailerAllowed keeps out of trailers what is not allowed in a header either,
+// and what only a header may say.
+func trailerAllowed(name string, auth *credential) bool {
+	switch name {
+	case "Host", "Content-Length", "Content-Encoding", "Content-Type", "Cookie", "Set-Cookie", "Alt-Svc":
+		return false
+	}
+	return !hopByHop(name) && (auth == nil || !isCredential(name))
+}

@@ -1,0 +1,221 @@
+package egress
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/ca"
+)
+
+const (
+	maxStreams      = 100 // HTTP/2 streams on one connection
+	idlePerHost     = 64  // idle connections kept to one upstream
+	idleUpstream    = 256 // and to all of them
+	upstreamKeep    = time.Minute
+	maxResponseHead = 256 << 10
+	continueWait    = 2 * time.Second // for an upstream that ignores Expect
+)
+
+// Options are what a Proxy needs beside its policy. Only Log is required.
+type Options struct {
+	// Log receives one JSON line (sidecars.Decision) per finished request or
+	// refusal. While it cannot be written, requests are refused.
+	Log io.Writer
+	// Resolver resolves the names of upstreams. Default: the system's
+	// configuration, without search domains and without cgo.
+	Resolver Resolver
+	// RootCAs verify upstreams. Default: the system's roots.
+	RootCAs *x509.CertPool
+	// Dial opens a connection to a literal address that has been classified.
+	// Default: a net.Dialer that checks the address once more. For tests.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Interfaces lists this machine's addresses, which may not be dialled.
+	// Default: net.InterfaceAddrs. For tests.
+	Interfaces func() ([]net.Addr, error)
+	// Limits bound what the guest can make the proxy hold.
+	Limits Limits
+}
+
+// Proxy is the egress proxy of one bottle. It serves one listener, once.
+type Proxy struct {
+	bottle   string
+	table    *table
+	minter   *ca.Minter
+	out      *outbound
+	journal  *journal
+	limits   Limits
+	guestTLS *tls.Config
+	// viaH1 talks HTTP/1.1 to upstreams, viaH2 also HTTP/2. The latter serves
+	// clients that came with HTTP/2 (gRPC needs it end to end); for all others
+	// one connection per request is faster and takes a third of the memory.
+	viaH1, viaH2 *http.Transport
+	allowlist    []byte
+	live         connSet
+	inner        *handoff
+	buffers      buffers
+	roots        *x509.CertPool
+	warmed       atomic.Bool
+	served       atomic.Bool
+}
+
+// New validates the whole configuration and returns a proxy ready to Serve. It
+// opens no connection and reads no file.
+func New(cfg sidecars.Config, secrets sidecars.Secrets, opts Options) (*Proxy, error) {
+	if opts.Log == nil {
+		return nil, errors.New("egress: no log given; pass one, decisions must be recorded")
+	}
+	if cfg.Bottle == "" {
+		return nil, errors.New("egress: the configuration names no bottle; set bottle")
+	}
+	routes, err := newTable(cfg.Routes, secrets.Tokens)
+	if err != nil {
+		return nil, fmt.Errorf("egress: %w", err)
+	}
+	minter, err := ca.NewMinter([]byte(cfg.CACert), secrets.CAKey)
+	if err != nil {
+		return nil, fmt.Errorf("egress: %w", err)
+	}
+	allowlist, err := renderAllowlist(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("egress: render the allowlist: %w", err)
+	}
+	p := &Proxy{
+		bottle:    cfg.Bottle,
+		table:     routes,
+		minter:    minter,
+		journal:   newJournal(opts.Log),
+		limits:    opts.Limits.withDefaults(),
+		allowlist: allowlist,
+		inner:     newHandoff(),
+		roots:     opts.RootCAs,
+	}
+	p.out = newOutbound(routes, opts, p.limits)
+	p.guestTLS = p.newGuestTLS()
+	p.viaH1 = p.newTransport(false)
+	p.viaH2 = p.newTransport(true)
+	return p, nil
+}
+
+func newOutbound(routes *table, opts Options, limits Limits) *outbound {
+	o := &outbound{
+		table:      routes,
+		classes:    newClassifier(),
+		resolver:   opts.Resolver,
+		dial:       opts.Dial,
+		interfaces: opts.Interfaces,
+		resolveIn:  limits.Resolve,
+		connectIn:  limits.Connect,
+	}
+	if o.resolver == nil {
+		o.resolver = rootedResolver{&net.Resolver{PreferGo: true}}
+	}
+	if o.dial == nil {
+		o.dial = newDialer()
+	}
+	if o.interfaces == nil {
+		o.interfaces = net.InterfaceAddrs
+	}
+	return o
+}
+
+// newTransport sets Proxy to nil: no environment variable may send requests
+// another way.
+func (p *Proxy) newTransport(h2 bool) *http.Transport {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(h2)
+	return &http.Transport{
+		Proxy:                  nil,
+		DialContext:            p.out.dialContext,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: p.roots},
+		TLSHandshakeTimeout:    p.limits.Handshake,
+		DisableCompression:     true, // lengths and ETags stay those of the server
+		MaxIdleConns:           idleUpstream,
+		MaxIdleConnsPerHost:    idlePerHost,
+		IdleConnTimeout:        upstreamKeep,
+		ResponseHeaderTimeout:  p.limits.ResponseHead,
+		ExpectContinueTimeout:  continueWait,
+		MaxResponseHeaderBytes: maxResponseHead,
+		Protocols:              protocols,
+	}
+}
+
+func (p *Proxy) newServer() *http.Server {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	return &http.Server{
+		Handler:                      p,
+		ReadHeaderTimeout:            p.limits.Head,
+		IdleTimeout:                  p.limits.KeepAlive,
+		MaxHeaderBytes:               p.limits.HeadBytes,
+		DisableGeneralOptionsHandler: true,
+		Protocols:                    protocols,
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		ConnContext:                  withSession,
+		// What net/http would print holds nothing the journal does not, and
+		// may quote what the guest sent.
+		ErrorLog: log.New(io.Discard, "", 0),
+	}
+}
+
+// Serve accepts the guest's connections from l until ctx ends, then lets
+// requests in progress finish for a moment and closes everything. It returns
+// nil after ctx ended. It may be called once.
+func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
+	if p.served.Swap(true) {
+		return errors.New("egress: this proxy has served already; make a new one")
+	}
+	go p.journal.run()
+	srv := p.newServer()
+	outer := newGate(l, p)
+	ended := make(chan error, 2)
+	go func() { ended <- srv.Serve(outer) }()
+	go func() { ended <- srv.Serve(p.inner) }()
+
+	var err error
+	running := 2
+	select {
+	case <-ctx.Done():
+	case err = <-ended:
+		running--
+		err = fmt.Errorf("egress: accept connections: %w", err)
+	}
+	stopErr := p.stop(srv, outer)
+	for range running {
+		<-ended
+	}
+	return errors.Join(err, stopErr)
+}
+
+func (p *Proxy) stop(srv *http.Server, outer *gate) error {
+	_ = outer.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), p.limits.Stop)
+	defer cancel()
+	_ = srv.Shutdown(ctx) // its error is the deadline; Close follows
+	_ = p.inner.Close()
+	p.live.closeAll() // before srv.Close, whose closing may linger
+	_ = srv.Close()
+	p.live.wait(ctx)
+	p.viaH1.CloseIdleConnections()
+	p.viaH2.CloseIdleConnections()
+	return p.journal.close()
+}
+
+// warmRoots loads the system's roots beside the first handshake with the
+// guest instead of after it. A proxy that is never asked never loads them.
+func (p *Proxy) warmRoots() {
+	if p.roots == nil && !p.warmed.Swap(true) {
+		go func() { _, _ = x509.SystemCertPool() }()
+	}
+}

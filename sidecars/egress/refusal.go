@@ -1,0 +1,121 @@
+package egress
+
+import (
+	"fmt"
+	"net/http"
+)
+
+// Layers say which part of the proxy decided.
+const (
+	layerParse    = "parse"    // the request itself is malformed or ambiguous
+	layerHost     = "host"     // host, port and scheme against the routes
+	layerIdentity = "identity" // the names of one request differ
+	layerProtocol = "protocol" // method, upgrade, git
+	layerAddress  = "address"  // what the name resolves to
+	layerUpstream = "upstream" // the server beyond
+	layerProxy    = "proxy"    // the proxy's own limits
+)
+
+// Reasons are stable codes: scripts and models branch on them.
+const (
+	reasonHead            = "head_malformed"
+	reasonHeadTooLarge    = "head_too_large"
+	reasonLength          = "length_ambiguous"
+	reasonBody            = "body_malformed"
+	reasonTarget          = "target_invalid"
+	reasonHostInvalid     = "host_invalid"
+	reasonPortInvalid     = "port_invalid"
+	reasonNotProxy        = "not_a_proxy_request"
+	reasonScheme          = "scheme_not_supported"
+	reasonHostNotAllowed  = "host_not_allowed"
+	reasonPortNotAllowed  = "port_not_allowed"
+	reasonIPLiteral       = "ip_literal_refused"
+	reasonPlainHTTP       = "plain_http_refused"
+	reasonHostMismatch    = "host_mismatch"
+	reasonSNIMissing      = "sni_missing"
+	reasonSNIMismatch     = "sni_mismatch"
+	reasonPlaintext       = "plaintext_in_tunnel"
+	reasonClientTLS       = "client_tls_failed"
+	reasonClientTimeout   = "client_handshake_timeout"
+	reasonMethod          = "method_refused"
+	reasonConnectInside   = "connect_in_tunnel"
+	reasonUpgrade         = "upgrade_refused"
+	reasonGitPush         = "git_push_refused"
+	reasonAddress         = "address_not_public"
+	reasonResolve         = "name_not_resolved"
+	reasonUpstreamTLS     = "upstream_tls_failed"
+	reasonUpstreamCert    = "upstream_certificate_invalid"
+	reasonUpstreamDown    = "upstream_unreachable"
+	reasonUpstreamTimeout = "upstream_timeout"
+	reasonUpstreamFailed  = "upstream_failed"
+	reasonUpstreamAbort   = "upstream_aborted"
+	reasonClientGone      = "client_gone"
+	reasonIdle            = "idle_timeout"
+	reasonTooMany         = "too_many_connections"
+	reasonAudit           = "audit_unavailable"
+	reasonInternal        = "internal_error"
+	reasonStopping        = "proxy_stopping"
+	reasonUnknownLocal    = "unknown_proxy_page"
+)
+
+// statusClientGone is what the log shows when nobody was left to answer.
+const statusClientGone = 499
+
+// refusal is a decision against a request: what the agent is told and what the
+// log keeps. It is an error, so that one found while dialling travels through
+// net/http's transport.
+type refusal struct {
+	Status  int
+	Layer   string
+	Reason  string
+	Message string // one sentence
+	Rule    string // the route that decided, if any
+	Ask     string // how to get what was wanted
+}
+
+// Error implements error.
+func (r *refusal) Error() string { return r.Layer + ": " + r.Reason + ": " + r.Message }
+
+// withRule returns a copy naming the route that decided.
+func (r *refusal) withRule(rule string) *refusal {
+	c := *r
+	c.Rule = rule
+	return &c
+}
+
+const (
+	askFix  = "This needs no permission: correct the request and send it again."
+	askNone = "This is never allowed through the proxy; find another way to do the task."
+	askWait = "Try again later; if it stays, tell the operator."
+)
+
+func malformed(reason, message string) *refusal {
+	return &refusal{Status: http.StatusBadRequest, Layer: layerParse, Reason: reason, Message: message, Ask: askFix}
+}
+
+func mismatch(reason, message string) *refusal {
+	return &refusal{Status: http.StatusMisdirectedRequest, Layer: layerIdentity, Reason: reason, Message: message, Ask: askFix}
+}
+
+func protocolRefusal(reason, message, ask string) *refusal {
+	return &refusal{Status: http.StatusForbidden, Layer: layerProtocol, Reason: reason, Message: message, Ask: ask}
+}
+
+func unavailable(reason, message string) *refusal {
+	return &refusal{Status: http.StatusServiceUnavailable, Layer: layerProxy, Reason: reason, Message: message, Ask: askWait}
+}
+
+func upstreamRefusal(status int, reason, message string) *refusal {
+	return &refusal{Status: status, Layer: layerUpstream, Reason: reason, Message: message, Ask: askWait}
+}
+
+// askRoute tells which manifest entry would allow a host.
+func askRoute(host string) string {
+	return fmt.Sprintf("Ask the operator to add a route for host %q under egress.routes in this bottle's manifest, with the reason you need it; http://%s/allowlist lists what is allowed now.",
+		host, localHost)
+}
+
+// askPort tells which manifest entry would allow a port.
+func askPort(host string, port int) string {
+	return fmt.Sprintf("Ask the operator to add port %d to the route for %q in this bottle's manifest, with the reason you need it.", port, host)
+}
