@@ -1,0 +1,220 @@
+package tools
+
+import (
+	"math"
+	"time"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/provision"
+)
+
+type launchOutput struct {
+	ID             string          `json:"id" jsonschema_description:"Bottle id for exec, cp and cleanup"`
+	State          string          `json:"state" jsonschema_description:"State of the bottle; planned for a dry run"`
+	DryRun         bool            `json:"dry_run" jsonschema_description:"True when nothing was started"`
+	AlreadyRunning bool            `json:"already_running" jsonschema_description:"True when the same bottle ran already and nothing was started"`
+	Backend        string          `json:"backend" jsonschema_description:"Engine"`
+	Isolation      string          `json:"isolation" jsonschema_description:"Isolation class"`
+	Policy         string          `json:"policy" jsonschema_description:"Egress policy in words"`
+	Routes         []routeOutput   `json:"routes" jsonschema_description:"Hosts that may be reached"`
+	Endpoints      endpointsOutput `json:"endpoints" jsonschema_description:"Services as the guest sees them"`
+	Limits         limitsOutput    `json:"limits" jsonschema_description:"Resource limits; absent ones are the backend's defaults"`
+	ExpiresAt      *time.Time      `json:"expires_at,omitempty" jsonschema_description:"When the bottle is removed by itself"`
+	Workspace      string          `json:"workspace,omitempty" jsonschema_description:"Workspace in the guest; for a dry run the host directory that would be copied"`
+	Report         reportOutput    `json:"report" jsonschema_description:"Isolation self-test and walls"`
+	Steps          []stepOutput    `json:"steps" jsonschema_description:"Launch steps and how long each took"`
+	Plan           *planOutput     `json:"plan,omitempty" jsonschema_description:"What would be done, for a dry run"`
+}
+
+type routeOutput struct {
+	Host    string   `json:"host" jsonschema_description:"Host, or *.host for its subdomains"`
+	Ports   []int    `json:"ports" jsonschema_description:"Ports; empty means 443 for https and 80 for http"`
+	Auth    string   `json:"auth,omitempty" jsonschema_description:"Credential that the proxy adds, never its value"`
+	Private []string `json:"private,omitempty" jsonschema_description:"Private addresses that the host may resolve to"`
+}
+
+type endpointsOutput struct {
+	Egress    string `json:"egress,omitempty" jsonschema_description:"Egress proxy"`
+	Supervise string `json:"supervise,omitempty" jsonschema_description:"Service for asking the operator"`
+	GitGate   string `json:"git_gate,omitempty" jsonschema_description:"Git gate"`
+}
+
+type limitsOutput struct {
+	CPUs        float64 `json:"cpus,omitempty" jsonschema_description:"CPUs"`
+	MemoryBytes int64   `json:"memory_bytes,omitempty" jsonschema_description:"Memory in bytes"`
+	DiskBytes   int64   `json:"disk_bytes,omitempty" jsonschema_description:"Writable disk in bytes"`
+	PIDs        int     `json:"pids,omitempty" jsonschema_description:"Processes and threads"`
+}
+
+type reportOutput struct {
+	Passed    int             `json:"passed" jsonschema_description:"Self-test checks that passed"`
+	Failed    int             `json:"failed" jsonschema_description:"Self-test checks that failed; a bottle that runs has none"`
+	Checks    []checkOutput   `json:"checks" jsonschema_description:"Each check"`
+	Walls     []string        `json:"walls" jsonschema_description:"Isolation mechanisms in force"`
+	Missing   []missingOutput `json:"missing" jsonschema_description:"Mechanisms this host cannot give, and why"`
+	ElapsedMS float64         `json:"elapsed_ms" jsonschema_description:"How long the self-test took, milliseconds"`
+}
+
+type checkOutput struct {
+	Name   string `json:"name" jsonschema_description:"Stable name of the check"`
+	As     string `json:"as" jsonschema_description:"Who ran it in the guest"`
+	OK     bool   `json:"ok" jsonschema_description:"True when it passed"`
+	Detail string `json:"detail" jsonschema_description:"What was seen"`
+}
+
+type missingOutput struct {
+	Name   string `json:"name" jsonschema_description:"Mechanism"`
+	Reason string `json:"reason" jsonschema_description:"Why it is missing"`
+}
+
+type stepOutput struct {
+	Step      string  `json:"step" jsonschema_description:"Step"`
+	ElapsedMS float64 `json:"elapsed_ms" jsonschema_description:"Milliseconds"`
+}
+
+type planOutput struct {
+	Agent      string   `json:"agent,omitempty" jsonschema_description:"Agent manifest"`
+	Bottles    []string `json:"bottles" jsonschema_description:"Bottle manifests, merged in order"`
+	Label      string   `json:"label,omitempty" jsonschema_description:"Short name for people"`
+	Services   []string `json:"services" jsonschema_description:"Sidecar services"`
+	EnvNames   []string `json:"env_names" jsonschema_description:"Names of the environment variables that would be set"`
+	Steps      []string `json:"steps" jsonschema_description:"Launch steps in order"`
+	TTLSeconds int64    `json:"ttl_seconds" jsonschema_description:"Life of the bottle in seconds"`
+	Digest     string   `json:"digest" jsonschema_description:"Identifies the content of the plan"`
+}
+
+// planned is the reply to a dry run.
+func planned(p *provision.Plan) *reply {
+	out := launchOutput{
+		ID:        string(p.ID),
+		State:     "planned",
+		DryRun:    true,
+		Backend:   p.Backend,
+		Isolation: p.Isolation,
+		Policy:    cleanLine(p.Policy, 4000),
+		Routes:    routesOf(p.Routes),
+		Limits:    limitsOutput(p.Limits),
+		Report:    reportOf(provision.Report{}),
+		Steps:     []stepOutput{},
+		Plan: &planOutput{
+			Agent:      p.Agent,
+			Bottles:    list(p.Bottles),
+			Label:      cleanLine(p.Label, 120),
+			Services:   words(p.Services),
+			EnvNames:   list(p.EnvNames),
+			Steps:      list(p.Steps),
+			TTLSeconds: int64(p.TTL.Seconds()),
+			Digest:     p.Digest,
+		},
+	}
+	var t text
+	t.line("Plan for bottle %s; nothing was started.", p.ID)
+	t.line("Backend: %s, isolation: %s. Life: %s.", p.Backend, p.Isolation, span(p.TTL))
+	t.line("Egress: %s", out.Policy)
+	if p.Workspace != nil {
+		out.Workspace = cleanLine(p.Workspace.Host, 4096)
+		t.line("Workspace: %s would be copied to %s.", cleanLine(p.Workspace.Host, 300), p.Workspace.Guest)
+	}
+	t.line("Next: call launch again without dry_run.")
+	return &reply{structured: out, text: t.String()}
+}
+
+// launched is the reply for a bottle that runs.
+func (t *toolset) launched(b *provision.Bottle, plan *provision.Plan) *reply {
+	out := launchOutput{
+		ID:             string(b.ID),
+		State:          string(b.State),
+		AlreadyRunning: b.AlreadyRan,
+		Backend:        b.Backend,
+		Isolation:      b.Isolation,
+		Policy:         cleanLine(b.Policy, 4000),
+		Routes:         routesOf(b.Routes),
+		Endpoints:      endpointsOf(b.Endpoints),
+		Limits:         limitsOutput(b.Limits),
+		ExpiresAt:      moment(b.Expires),
+		Workspace:      cleanLine(b.Workspace, 4096),
+		Report:         reportOf(b.Report),
+		Steps:          []stepOutput{},
+	}
+	for _, s := range b.StepTimings {
+		out.Steps = append(out.Steps, stepOutput{Step: s.Step, ElapsedMS: milliseconds(s.Elapsed)})
+	}
+	return &reply{structured: out, text: out.render(t.now(), plan.Workspace != nil)}
+}
+
+func (out *launchOutput) render(now time.Time, copied bool) string {
+	var t text
+	verb := "is running"
+	if out.AlreadyRunning {
+		verb = "was running already; nothing new was started"
+	}
+	t.line("Bottle %s %s (backend %s, isolation %s). Self-test: %d passed, %d failed.",
+		out.ID, verb, out.Backend, out.Isolation, out.Report.Passed, out.Report.Failed)
+	t.line("Egress: %s", out.Policy)
+	if copied {
+		t.line("The workspace was copied to %s in the guest; changes there reach the host only by cp.", backend.GuestWorkspace)
+	}
+	for _, m := range out.Report.Missing {
+		t.line("Not in force: %s (%s).", m.Name, m.Reason)
+	}
+	if out.ExpiresAt != nil {
+		t.line("It is removed at %s, in %s.", out.ExpiresAt.Format(time.RFC3339), span(max(0, out.ExpiresAt.Sub(now))))
+	}
+	t.line("Next: exec {\"id\":%q,\"command\":[…]}; cleanup {\"ids\":[%q]} when done.", out.ID, out.ID)
+	return t.String()
+}
+
+func routesOf(routes []provision.RouteSummary) []routeOutput {
+	out := []routeOutput{}
+	for _, r := range routes {
+		out = append(out, routeOutput{Host: r.Host, Ports: list(r.Ports), Auth: r.Auth, Private: r.Private})
+	}
+	return out
+}
+
+func endpointsOf(e backend.Endpoints) endpointsOutput {
+	return endpointsOutput{Egress: e.Egress, Supervise: e.Supervise, GitGate: e.GitGate}
+}
+
+// reportOf shows a report. Details come from inside the guest.
+func reportOf(r provision.Report) reportOutput {
+	out := reportOutput{Checks: []checkOutput{}, Walls: list(r.Walls), Missing: []missingOutput{}, ElapsedMS: milliseconds(r.Elapsed)}
+	for _, c := range r.Checks {
+		out.Checks = append(out.Checks, checkOutput{Name: c.Name, As: c.As, OK: c.OK, Detail: cleanLine(c.Detail, 300)})
+		if c.OK {
+			out.Passed++
+		} else {
+			out.Failed++
+		}
+	}
+	for _, m := range r.Missing {
+		out.Missing = append(out.Missing, missingOutput{Name: m.Name, Reason: cleanLine(m.Reason, 300)})
+	}
+	return out
+}
+
+// list is a copy that is never null in JSON: schemas promise arrays.
+func list[T any](in []T) []T { return append([]T{}, in...) }
+
+// words turns names into strings.
+func words[T ~string](in []T) []string {
+	out := []string{}
+	for _, w := range in {
+		out = append(out, string(w))
+	}
+	return out
+}
+
+// moment is a time for JSON, absent when it is not known.
+func moment(at time.Time) *time.Time {
+	if at.IsZero() {
+		return nil
+	}
+	at = at.UTC().Truncate(time.Second)
+	return &at
+}
+
+// milliseconds keeps a tenth: launches take few of them.
+func milliseconds(d time.Duration) float64 {
+	return math.Round(float64(d)/float64(time.Millisecond)*10) / 10
+}
