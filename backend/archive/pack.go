@@ -35,11 +35,11 @@ func Pack(ctx context.Context, w io.Writer, src Source, opts PackOptions) (backe
 		}
 	}
 	p.out = bufio.NewWriterSize(w, bufferSize/4)
-	p.tar = tar.NewWriter(p.out)
+	p.tar = &encoder{w: p.out}
 	if err := p.source(src); err != nil {
 		return p.report, err
 	}
-	if err := p.tar.Close(); err != nil {
+	if err := p.tar.close(); err != nil {
 		return p.report, fmt.Errorf("write the end of the archive: %w", err)
 	}
 	if err := p.out.Flush(); err != nil {
@@ -54,7 +54,7 @@ type packer struct {
 	ctx   context.Context
 	opts  PackOptions
 	out   *bufio.Writer
-	tar   *tar.Writer
+	tar   *encoder
 	links map[fileID]string // first name of files with several
 	buf   []byte
 }
@@ -236,8 +236,7 @@ func (p *packer) symlink(at place, name, rel string, info inode) error {
 func (p *packer) header(hdr *tar.Header, info inode) error {
 	hdr.Mode = info.mode & 0o777
 	hdr.ModTime = time.Unix(info.mtime.Unix())
-	hdr.Format = tar.FormatPAX
-	if err := p.tar.WriteHeader(hdr); err != nil {
+	if err := p.tar.header(hdr); err != nil {
 		return fmt.Errorf("write the archive entry of %q: %w", bounded(hdr.Name), err)
 	}
 	return nil

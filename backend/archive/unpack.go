@@ -2,7 +2,6 @@ package archive
 
 import (
 	"archive/tar"
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -21,9 +20,6 @@ const (
 	defaultMaxBytes   = 64 << 30
 	defaultMaxEntries = 4 << 20
 )
-
-// endMark is how many bytes of zeros end an archive.
-const endMark = 1024
 
 // Unpack reads a tar stream from r into the directory dst.
 //
@@ -51,10 +47,9 @@ func Unpack(ctx context.Context, r io.Reader, dst *os.Root, opts UnpackOptions) 
 	}
 	u := &unpacker{
 		tally: newTally(), ctx: ctx, opts: opts,
-		in:   &counter{r: bufio.NewReaderSize(r, bufferSize/4)},
+		tar:  newDecoder(r),
 		made: map[fileID]uint64{}, seed: maphash.MakeSeed(), buf: make([]byte, bufferSize),
 	}
-	u.tar = tar.NewReader(u.in)
 	u.tree = &tree{top: int(top.Fd()), made: u.own}
 	defer u.tree.close()
 	err = u.entries()
@@ -69,8 +64,7 @@ type unpacker struct {
 	tally
 	ctx     context.Context
 	opts    UnpackOptions
-	in      *counter
-	tar     *tar.Reader
+	tar     *decoder
 	tree    *tree
 	dirs    []dirMeta
 	made    map[fileID]uint64 // what this run made: hash of the name
@@ -80,28 +74,14 @@ type unpacker struct {
 	bytes   int64
 }
 
-// counter counts what the tar reader takes, to tell an end mark from the mere
-// end of the stream: archive/tar takes either for the end.
-type counter struct {
-	r io.Reader
-	n int64
-}
-
-func (c *counter) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	return n, err
-}
-
 func (u *unpacker) entries() error {
 	for {
 		if err := u.ctx.Err(); err != nil {
 			return fmt.Errorf("unpack stopped: %w", err)
 		}
-		before := u.in.n
-		hdr, err := u.tar.Next()
+		hdr, err := u.tar.next()
 		if errors.Is(err, io.EOF) {
-			return u.end(before)
+			return u.end()
 		}
 		if err != nil {
 			return broken("read the next entry of the archive", err)
@@ -110,6 +90,14 @@ func (u *unpacker) entries() error {
 			return err
 		}
 	}
+}
+
+// end lets a sender finish that writes padding behind the end mark.
+func (u *unpacker) end() error {
+	if err := u.tar.rest(); err != nil {
+		return broken("read the end of the archive", err)
+	}
+	return nil
 }
 
 // broken words an error of the stream.
@@ -125,19 +113,6 @@ func broken(what string, err error) error {
 type streamError struct{ error }
 
 func (e *streamError) Unwrap() error { return e.error }
-
-// end demands the end mark, and takes the padding that other programs write
-// behind it so that they can finish.
-func (u *unpacker) end(before int64) error {
-	if u.in.n-before < endMark {
-		return fmt.Errorf("unpack after %d entries: %w", u.entryNo, ErrTruncated)
-	}
-	_, err := io.CopyN(io.Discard, u.in, 64<<10)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read the end of the archive: %w", err)
-	}
-	return nil
-}
 
 // entry unpacks one entry. Its error ends the run.
 func (u *unpacker) entry(hdr *tar.Header) error {
@@ -219,7 +194,7 @@ func (u *unpacker) dir(hdr *tar.Header, parts []string) error {
 }
 
 func metaOf(hdr *tar.Header, parts []string) dirMeta {
-	return dirMeta{parts: parts, mode: uint32(hdr.Mode & 0o777), mtime: timespec(hdr.ModTime)} //nolint:gosec // masked
+	return dirMeta{parts: parts, mode: permissions(hdr), mtime: timespec(hdr.ModTime)}
 }
 
 // timespec converts a time; one beyond the kernel's range becomes the epoch.

@@ -116,7 +116,7 @@ func (u *unpacker) hash(rel string) uint64 { return maphash.String(u.seed, rel) 
 // fill makes a new file with content and metadata; after an error nothing of
 // it is left. head is the whole content unless that is still in the stream.
 func (u *unpacker) fill(at spot, hdr *tar.Header, head []byte) error {
-	fd, err := openAt(at.dir, at.base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
+	fd, err := openAt(at.dir, at.base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, permissions(hdr))
 	if err != nil {
 		return err
 	}
@@ -153,14 +153,19 @@ func (u *unpacker) fillOpen(fd int, at spot, hdr *tar.Header, head []byte) error
 		return err
 	}
 	u.made[info.id] = u.hash(at.rel)
-	if err := unix.Fchmod(fd, uint32(hdr.Mode&0o777)); err != nil { //nolint:gosec // masked
-		return fmt.Errorf("set the mode: %w", err)
+	// The umask may have taken bits away.
+	if mode := permissions(hdr); info.mode != int64(mode) {
+		if err := unix.Fchmod(fd, mode); err != nil {
+			return fmt.Errorf("set the mode: %w", err)
+		}
 	}
 	if err := setTimes(at.dir, at.base, timespec(hdr.ModTime)); err != nil {
 		return fmt.Errorf("set the time: %w", err)
 	}
 	return nil
 }
+
+func permissions(hdr *tar.Header) uint32 { return uint32(hdr.Mode & 0o777) } //nolint:gosec // masked
 
 // pour streams the content of a large file.
 func (u *unpacker) pour(out *sparseWriter, hdr *tar.Header) error {
