@@ -48,6 +48,7 @@ func serve(conn *frame.Conn) error {
 	}
 	children := make(chan os.Signal, 1)
 	signal.Notify(children, unix.SIGCHLD)
+	surviveSignals()
 	go func() {
 		for range children {
 			s.reap()
@@ -58,6 +59,16 @@ func serve(conn *frame.Conn) error {
 	}
 	s.requests()
 	return nil
+}
+
+// surviveSignals keeps "kill -1" of a command from ending the bottle where the
+// agent and PID 1 share one user id. The signals are caught, not ignored: that
+// would be inherited by commands.
+func surviveSignals() {
+	ignored := make(chan os.Signal, 1)
+	signal.Notify(ignored, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGABRT,
+		unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE, unix.SIGALRM, unix.SIGVTALRM, unix.SIGPROF,
+		unix.SIGTTIN, unix.SIGTTOU, unix.SIGTSTP, unix.SIGIO, unix.SIGPWR, unix.SIGXCPU, unix.SIGXFSZ)
 }
 
 // finalWalls sheds what only the way here needed. The bounding set is empty
