@@ -1,0 +1,142 @@
+package state
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"syscall"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
+)
+
+// maxOutputs bounds how many output files a bottle keeps; the oldest go first.
+const maxOutputs = 256
+
+var outputPattern = regexp.MustCompile(`^out-[0-9a-f]{16}$`)
+
+// open opens a regular file of a bottle for reading, without following a link
+// and without waiting for a pipe.
+func (s *Store) open(id backend.ID, name string) (*os.File, error) {
+	if _, err := s.dirInfo(id); err != nil {
+		return nil, fs.ErrNotExist
+	}
+	full := path.Join(string(id), name)
+	before, err := s.bottles.Lstat(full)
+	if err != nil {
+		return nil, err
+	}
+	if !before.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", full)
+	}
+	f, err := s.bottles.OpenFile(full, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if now, err := f.Stat(); err != nil || !os.SameFile(before, now) {
+		return nil, errors.Join(fmt.Errorf("%s was replaced while it was opened", full), err, f.Close())
+	}
+	return f, nil
+}
+
+// OpenEgressLog opens the log of a bottle's egress decisions for reading. The
+// error wraps fs.ErrNotExist when there is none yet.
+func (s *Store) OpenEgressLog(id backend.ID) (*os.File, error) {
+	if err := id.Validate(); err != nil {
+		return nil, err
+	}
+	f, err := s.open(id, EgressLog)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = s.open(id, keptEgressLog)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the egress log of bottle %s: %w", id, err)
+	}
+	return f, nil
+}
+
+// Preserved reports whether the operator put a ".preserve" file into the
+// bottle's directory: it must then not be removed.
+func (s *Store) Preserved(id backend.ID) bool {
+	if id.Validate() != nil {
+		return false
+	}
+	_, err := s.bottles.Lstat(path.Join(string(id), preserveFile))
+	return err == nil
+}
+
+// CreateOutput makes a private file for a command's output. It goes with the
+// bottle.
+func (s *Store) CreateOutput(id backend.ID) (string, *os.File, error) {
+	if err := id.Validate(); err != nil {
+		return "", nil, err
+	}
+	if _, err := s.dirInfo(id); err != nil {
+		return "", nil, fmt.Errorf("output of bottle %s: %w", id, backend.ErrNotFound)
+	}
+	dir := path.Join(string(id), outputsDir)
+	if err := s.bottles.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", nil, fmt.Errorf("output of bottle %s: %w", id, err)
+	}
+	if err := s.pruneOutputs(dir); err != nil {
+		return "", nil, fmt.Errorf("output of bottle %s: make room: %w", id, err)
+	}
+	var raw [8]byte
+	if _, err := rand.Read(raw[:]); err != nil {
+		return "", nil, fmt.Errorf("output of bottle %s: %w", id, err)
+	}
+	name := "out-" + hex.EncodeToString(raw[:])
+	f, err := s.bottles.OpenFile(path.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", nil, fmt.Errorf("output of bottle %s: %w", id, err)
+	}
+	return name, f, nil
+}
+
+// OpenOutput opens a file made by CreateOutput. The error wraps
+// fs.ErrNotExist when there is none of that name.
+func (s *Store) OpenOutput(id backend.ID, name string) (*os.File, error) {
+	if err := id.Validate(); err != nil {
+		return nil, err
+	}
+	if !outputPattern.MatchString(name) {
+		return nil, fmt.Errorf("bottle %s has no output %.40q: %w", id, name, fs.ErrNotExist)
+	}
+	f, err := s.open(id, path.Join(outputsDir, name))
+	if err != nil {
+		return nil, fmt.Errorf("open output %s of bottle %s: %w", name, id, err)
+	}
+	return f, nil
+}
+
+// pruneOutputs makes room for one more file.
+func (s *Store) pruneOutputs(dir string) error {
+	d, err := s.bottles.Open(dir)
+	if err != nil {
+		return err
+	}
+	entries, err := d.ReadDir(-1)
+	if err = errors.Join(err, d.Close()); err != nil || len(entries) < maxOutputs {
+		return err
+	}
+	age := func(e fs.DirEntry) int64 {
+		info, err := e.Info()
+		if err != nil {
+			return 0 // gone already
+		}
+		return info.ModTime().UnixNano()
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(age(a), age(b)) })
+	for _, e := range entries[:len(entries)-maxOutputs+1] {
+		if err := s.bottles.Remove(path.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
