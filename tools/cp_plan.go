@@ -51,7 +51,7 @@ func (in cpInput) plan() (*cpPlan, error) {
 		p.guest, p.host = c.guestPath("to", guestTo), in.From
 		c.pathText("from", in.From)
 	}
-	if in.Mode != "" && p.direction != "write" {
+	if in.Mode != "" && in.Mode != "0644" && p.direction != "write" {
 		c.fail("mode", `needs "content" or "content_base64"; other copies keep the modes of their files`)
 	}
 	return p, c.err()

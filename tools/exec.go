@@ -28,6 +28,7 @@ const (
 	maxJobOutput     = 256 << 10 // of each stream of a background job
 	defaultTail      = 4 << 10
 	defaultWait      = 30 * time.Second
+	defaultSignal    = "SIGTERM"
 	// execGrace is what a command has between SIGTERM and SIGKILL: enough to
 	// flush, short enough to be dead within a second.
 	execGrace = 500 * time.Millisecond
@@ -44,7 +45,7 @@ type execInput struct {
 	User           string            `json:"user,omitempty" jsonschema:"maxLength=32,pattern=^([a-z_][a-z0-9_-]*|[0-9]+)$,default=agent" jsonschema_description:"User in the guest; root where the backend has one"`
 	Env            map[string]string `json:"env,omitempty" jsonschema_description:"Additional environment variables, no secrets"`
 	Stdin          string            `json:"stdin,omitempty" jsonschema:"maxLength=1048576" jsonschema_description:"Text for standard input; with action write, what to write"`
-	TimeoutSeconds int               `json:"timeout_seconds,omitempty" jsonschema:"minimum=1,maximum=3600,default=120" jsonschema_description:"Kill the command after this time and return its output so far. A background job without it runs until the bottle ends"`
+	TimeoutSeconds int               `json:"timeout_seconds,omitempty" jsonschema:"minimum=1,maximum=3600" jsonschema_description:"Kill the command after this time and return its output so far. Default: 120; a background job without it runs until the bottle ends"`
 	MaxOutputBytes int               `json:"max_output_bytes,omitempty" jsonschema:"minimum=1024,maximum=1048576,default=16384" jsonschema_description:"Most bytes to return of each stream; jobs keep at most 262144"`
 	Background     bool              `json:"background,omitempty" jsonschema:"default=false" jsonschema_description:"Start a job and return at once"`
 	KeepStdin      bool              `json:"keep_stdin,omitempty" jsonschema:"default=false" jsonschema_description:"With background: keep standard input open for action write"`

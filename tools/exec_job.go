@@ -54,7 +54,7 @@ func (t *toolset) execJob(ctx context.Context, req *request, plan *execPlan) (*r
 	if err != nil {
 		return nil, err
 	}
-	switch plan.in.Action {
+	switch plan.action {
 	case "wait":
 		j.await(ctx, plan.wait)
 		if err := ctx.Err(); err != nil {
@@ -66,7 +66,7 @@ func (t *toolset) execJob(ctx context.Context, req *request, plan *execPlan) (*r
 		}
 		j.await(ctx, settle)
 	case "signal":
-		if err := j.deliver(plan.in.Signal); err != nil {
+		if err := j.deliver(plan.signal); err != nil {
 			return nil, err
 		}
 		j.await(ctx, 2*settle)
@@ -78,9 +78,6 @@ func (t *toolset) execJob(ctx context.Context, req *request, plan *execPlan) (*r
 func (j *job) deliver(name string) error {
 	if j.over() {
 		return nil
-	}
-	if name == "" {
-		name = "SIGTERM"
 	}
 	return j.signal(signalNumber(name))
 }

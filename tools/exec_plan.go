@@ -17,6 +17,8 @@ type execPlan struct {
 	id        backend.ID
 	command   backend.Command
 	timeout   time.Duration // 0 = none given, for a background job
+	action    string
+	signal    string
 	maxOutput int
 	tail      int
 	wait      time.Duration
@@ -42,16 +44,28 @@ func (in execInput) plan() (*execPlan, error) {
 		p.command = in.build(c)
 	}
 	in.checkNumbers(c)
-	p.maxOutput = cmp.Or(in.MaxOutputBytes, defaultMaxOutput)
-	p.tail = cmp.Or(in.TailBytes, defaultTail)
-	p.wait = cmp.Or(time.Duration(in.WaitSeconds)*time.Second, defaultWait)
-	p.timeout = time.Duration(in.TimeoutSeconds) * time.Second
+	p.action, p.signal = in.action(), in.signal()
+	p.maxOutput, p.tail = in.maxOutput(), in.tail()
+	p.timeout, p.wait = in.timeout(), in.wait()
 	if in.Background {
 		p.maxOutput = min(p.maxOutput, maxJobOutput)
-	} else {
-		p.timeout = cmp.Or(p.timeout, defaultTimeout)
+		p.timeout = time.Duration(in.TimeoutSeconds) * time.Second
 	}
 	return p, c.err()
+}
+
+// The arguments with their defaults. Some clients fill in every default of a
+// schema: a default says nothing, so it is never misplaced.
+
+func (in execInput) action() string { return cmp.Or(in.Action, "poll") }
+func (in execInput) signal() string { return cmp.Or(in.Signal, defaultSignal) }
+func (in execInput) maxOutput() int { return cmp.Or(in.MaxOutputBytes, defaultMaxOutput) }
+func (in execInput) tail() int      { return cmp.Or(in.TailBytes, defaultTail) }
+func (in execInput) wait() time.Duration {
+	return cmp.Or(time.Duration(in.WaitSeconds)*time.Second, defaultWait)
+}
+func (in execInput) timeout() time.Duration {
+	return cmp.Or(time.Duration(in.TimeoutSeconds)*time.Second, defaultTimeout)
 }
 
 func (in execInput) checkNumbers(c *checks) {
@@ -77,8 +91,8 @@ func misplaced(c *checks, problem string, given map[string]bool) {
 // checkStart refuses what belongs to a job that exists.
 func (in execInput) checkStart(c *checks) {
 	misplaced(c, `needs "job"`, map[string]bool{
-		"action": in.Action != "", "tail_bytes": in.TailBytes != 0, "wait_seconds": in.WaitSeconds != 0,
-		"close_stdin": in.CloseStdin, "signal": in.Signal != "",
+		"action": in.action() != "poll", "tail_bytes": in.tail() != defaultTail, "wait_seconds": in.wait() != defaultWait,
+		"close_stdin": in.CloseStdin, "signal": in.signal() != defaultSignal,
 	})
 	if in.KeepStdin && !in.Background {
 		c.fail("keep_stdin", `needs "background": true`)
@@ -88,17 +102,19 @@ func (in execInput) checkStart(c *checks) {
 // checkJob refuses what belongs to a start, and what the action has no use for.
 func (in execInput) checkJob(c *checks) {
 	misplaced(c, `belongs to the start of a command, not to "job"`, map[string]bool{
-		"cwd": in.Cwd != "", "user": in.User != "", "env": len(in.Env) > 0, "timeout_seconds": in.TimeoutSeconds != 0,
-		"max_output_bytes": in.MaxOutputBytes != 0, "background": in.Background, "keep_stdin": in.KeepStdin,
+		"cwd": in.Cwd != "", "user": in.User != "" && in.User != backend.AgentUser, "env": len(in.Env) > 0,
+		"timeout_seconds": in.timeout() != defaultTimeout, "max_output_bytes": in.maxOutput() != defaultMaxOutput,
+		"background": in.Background, "keep_stdin": in.KeepStdin,
 	})
-	c.oneOf("action", in.Action, []string{"poll", "wait", "write", "signal"})
-	c.oneOf("signal", in.Signal, sendable())
+	action := in.action()
+	c.oneOf("action", action, []string{"poll", "wait", "write", "signal"})
+	c.oneOf("signal", in.signal(), sendable())
 	misplaced(c, `needs "action": "write"`, map[string]bool{
-		"stdin": in.Stdin != "" && in.Action != "write", "close_stdin": in.CloseStdin && in.Action != "write",
+		"stdin": in.Stdin != "" && action != "write", "close_stdin": in.CloseStdin && action != "write",
 	})
-	misplaced(c, `needs "action": "signal"`, map[string]bool{"signal": in.Signal != "" && in.Action != "signal"})
-	misplaced(c, `needs "action": "wait"`, map[string]bool{"wait_seconds": in.WaitSeconds != 0 && in.Action != "wait"})
-	if in.Action == "write" && in.Stdin == "" && !in.CloseStdin {
+	misplaced(c, `needs "action": "signal"`, map[string]bool{"signal": in.signal() != defaultSignal && action != "signal"})
+	misplaced(c, `needs "action": "wait"`, map[string]bool{"wait_seconds": in.wait() != defaultWait && action != "wait"})
+	if action == "write" && in.Stdin == "" && !in.CloseStdin {
 		c.fail("stdin", `is missing: action "write" needs "stdin", "close_stdin" or both`)
 	}
 }
