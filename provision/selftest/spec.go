@@ -1,6 +1,10 @@
 package selftest
 
-import "time"
+import (
+	"time"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
+)
 
 // Spec says what to probe. It travels as JSON into the guest.
 type Spec struct {
@@ -19,12 +23,18 @@ type Spec struct {
 	AllowedHost string `json:"allowed_host,omitempty"`
 	// UnlistedHost is a host the policy does not allow.
 	UnlistedHost string `json:"unlisted_host"`
-	// SecretPaths are host files and directories that must not be readable.
+	// SecretPaths are host files and directories. One that is readable in the
+	// guest and not empty is a leak.
 	SecretPaths []string `json:"secret_paths"`
 	// ExpectInterfaces are all interfaces the guest may have.
 	ExpectInterfaces []string `json:"expect_interfaces"`
 	// ExpectUID is the uid the probe must run as.
-	ExpectUID int     `json:"expect_uid"`
+	ExpectUID int `json:"expect_uid"`
+	// InitName is the name of the guest's process 1; "" is not compared.
+	InitName string `json:"init_name,omitempty"`
+	// OwnKernel is true where the guest is a machine of its own, so that kernel
+	// threads and the initial namespaces in it are not the host's.
+	OwnKernel bool    `json:"own_kernel,omitempty"`
 	Require   Require `json:"require"`
 	// Timeout bounds each check and with it the whole run; 0 means one second.
 	Timeout time.Duration `json:"timeout_ns"`
@@ -57,7 +67,9 @@ func Default() Spec {
 		},
 		UnlistedHost:     "unlisted.invalid",
 		ExpectInterfaces: []string{"lo"},
-		ExpectUID:        1000,
+		ExpectUID:        backend.AgentUID,
+		InitName:         "bottle-mcp",
+		SecretPaths:      []string{"/etc/shadow", "/etc/gshadow", "/etc/ssh", "/root"},
 		Require:          Require{Seccomp: 2, NoNewPrivs: true},
 		Timeout:          time.Second,
 	}
