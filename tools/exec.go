@@ -98,7 +98,7 @@ func (t *toolset) execForeground(ctx context.Context, req *request, plan *execPl
 		return nil, execError(ctx, plan.id, err)
 	}
 	end := outcome{ended: time.Now(), result: result, err: err, cause: cause}
-	return plan.report(ended{id: plan.id, started: started, outcome: &end}, kept.view(plan.maxOutput/2, plan.maxOutput-plan.maxOutput/2)), nil
+	return plan.fit(ended{id: plan.id, started: started, outcome: &end}, kept), nil
 }
 
 // execError names a cancelled call as what it is, whatever the engine said.

@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -52,6 +53,32 @@ type ended struct {
 	started time.Time
 	outcome *outcome
 	job     *jobOutput
+}
+
+// Bounds of an encoded result. A server refuses longer ones, and then the
+// output would be lost: JSON takes up to six bytes for one, and text and
+// structured content both hold it.
+const (
+	maxEncoded = 3 << 20
+	surelyFits = 96 << 10 // of each stream: twice six times two of it fit
+)
+
+// fit renders a command with as much of its output as was asked for, or as
+// fits into a result.
+func (p *execPlan) fit(e ended, kept *capture) *reply {
+	for limit := p.maxOutput; ; limit /= 2 {
+		r := p.report(e, kept.view(limit/2, limit-limit/2))
+		if limit <= surelyFits || r.encodedSize() <= maxEncoded {
+			return r
+		}
+	}
+}
+
+// encodedSize is about how long the reply is on the wire.
+func (r *reply) encodedSize() int {
+	structured, _ := json.Marshal(r.structured) // a struct of ours: it cannot fail
+	text, _ := json.Marshal(r.text)
+	return len(structured) + len(text)
 }
 
 // report renders a command and its output.

@@ -74,7 +74,7 @@ func TestExecRefusesArguments(t *testing.T) {
 		"item type":          {`{"id":"b","command":["ls",1]}`, []string{`"command"`, "a string"}},
 		"number as string":   {`{"id":"b","command":["ls"],"timeout_seconds":"5"}`, []string{`"timeout_seconds"`, "an integer"}},
 		"no object":          {`["x"]`, []string{"one JSON object"}},
-		"two objects":        {`{"id":"b"} {}`, []string{"one JSON object"}},
+		"two objects":        {`{"id":"b"} {}`, []string{"one valid JSON object"}},
 		"no JSON":            {`{"id":`, []string{"valid JSON"}},
 		"signal alone":       {`{"id":"b","command":["x"],"signal":"SIGHUP"}`, []string{`"signal"`, `needs "job"`}},
 		"keep_stdin alone":   {`{"id":"b","command":["x"],"keep_stdin":true}`, []string{`"keep_stdin"`, `"background"`}},
@@ -191,6 +191,25 @@ func TestExecBoundsAndLinksOutput(t *testing.T) {
 	contains(t, r.text, out.OutputURI)
 	if got := readAll(t, b, out.OutputURI); !bytes.Equal(got, raw) {
 		t.Fatalf("the resource has %d bytes, want the %d raw ones", len(got), len(raw))
+	}
+}
+
+// TestExecFitsIntoAResult asks for all of an output that JSON makes six times
+// as long: it is cut and linked instead of being refused by the server.
+func TestExecFitsIntoAResult(t *testing.T) {
+	for _, c := range []string{"<", "\n", "\x00", "x"} {
+		f := newFake("b")
+		big := strings.Repeat(c, maxMaxOutput)
+		f.onExec = exits(0, big, big)
+		r := newBench(t, f).call("exec", `{"id":"b","command":["x"],"max_output_bytes":1048576}`)
+		body, err := json.Marshal(r.CallToolResult)
+		if err != nil || len(body) > 4<<20 {
+			t.Errorf("%q: %d bytes, %v", c, len(body), err)
+		}
+		out := structured[execOutput](t, r)
+		if !out.StdoutTruncated || out.OutputBytes != 2*maxMaxOutput || len(out.Stdout) < surelyFits/2 {
+			t.Errorf("%q: truncated %v, %d of %d bytes", c, out.StdoutTruncated, len(out.Stdout), out.OutputBytes)
+		}
 	}
 }
 

@@ -5,8 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/invopop/jsonschema"
@@ -44,31 +45,56 @@ func decode[T any](raw json.RawMessage) (T, error) {
 	if len(bytes.TrimSpace(raw)) == 0 {
 		raw = json.RawMessage("{}")
 	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&in); err != nil {
-		return in, decodeError(err, reflect.TypeFor[T]())
+	if err := onlyKnown("", raw, reflect.TypeFor[T]()); err != nil {
+		return in, err
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return in, &argumentError{Problem: "the arguments must be one JSON object"}
+	if err := json.Unmarshal(raw, &in); err != nil {
+		return in, decodeError("", err)
 	}
 	return in, nil
 }
 
-// decodeError says in the caller's words what encoding/json found.
-func decodeError(err error, t reflect.Type) error {
-	var mismatch *json.UnmarshalTypeError
-	if errors.As(err, &mismatch) {
-		if mismatch.Field == "" {
-			return &argumentError{Problem: "the arguments must be one JSON object, not " + mismatch.Value}
+// onlyKnown refuses a key that is no field, by its path. encoding/json would
+// not say where it stands, and would take a key in another case for the field.
+func onlyKnown(path string, raw json.RawMessage, t reflect.Type) error {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &object); err != nil {
+		return decodeError(path, err)
+	}
+	if object == nil && path == "" {
+		return &argumentError{Problem: "the arguments must be one JSON object, not null"}
+	}
+	fields := fieldsOf(t)
+	for _, key := range slices.Sorted(maps.Keys(object)) {
+		at := slices.IndexFunc(fields, func(f field) bool { return f.name == key })
+		if at < 0 {
+			return &argumentError{Field: cleanLine(path+key, 100), Problem: "is not an argument of this tool", Allowed: names(path, fields)}
 		}
-		return &argumentError{Field: mismatch.Field, Problem: fmt.Sprintf("must be %s, not %s", jsonKind(mismatch.Type), mismatch.Value)}
+		if err := onlyKnown(path+key+".", object[key], fields[at].kind); err != nil {
+			return err
+		}
 	}
-	// encoding/json has no type for this one.
-	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return &argumentError{Field: strings.Trim(name, `"`), Problem: "is not an argument of this tool", Allowed: fieldNames(t)}
+	return nil
+}
+
+// decodeError says in the caller's words what encoding/json found below path,
+// which ends in "." unless it is empty.
+func decodeError(path string, err error) error {
+	var mismatch *json.UnmarshalTypeError
+	if !errors.As(err, &mismatch) {
+		return &argumentError{Problem: "the arguments must be one valid JSON object"}
 	}
-	return &argumentError{Problem: "the arguments are not valid JSON"}
+	name := strings.TrimSuffix(path+mismatch.Field, ".")
+	if name == "" {
+		return &argumentError{Problem: "the arguments must be one JSON object, not " + mismatch.Value}
+	}
+	return &argumentError{Field: name, Problem: fmt.Sprintf("must be %s, not %s", jsonKind(mismatch.Type), mismatch.Value)}
 }
 
 func jsonKind(t reflect.Type) string {
@@ -88,12 +114,26 @@ func jsonKind(t reflect.Type) string {
 	}
 }
 
-// fieldNames are the JSON names of a struct's fields.
-func fieldNames(t reflect.Type) []string {
-	var names []string
+// field is a field of a struct as JSON sees it.
+type field struct {
+	name string
+	kind reflect.Type
+}
+
+func fieldsOf(t reflect.Type) []field {
+	var all []field
 	for f := range t.Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		names = append(names, name)
+		all = append(all, field{name: name, kind: f.Type})
 	}
-	return names
+	return all
+}
+
+// names are the paths of fields below path.
+func names(path string, fields []field) []string {
+	var all []string
+	for _, f := range fields {
+		all = append(all, path+f.name)
+	}
+	return all
 }

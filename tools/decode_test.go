@@ -1,0 +1,115 @@
+package tools
+
+import (
+	"context"
+	"encoding/json"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/provision"
+)
+
+// FuzzArguments calls every tool with whatever comes. Each call ends in a
+// result that holds to what results promise, unknown arguments are refused, and
+// nothing unsafe reaches provision.
+func FuzzArguments(f *testing.F) {
+	names := []string{"launch", "exec", "cp", "list", "cleanup"}
+	for i, args := range []string{
+		`{"agent":"a","bottles":["b"],"id":"x","only_hosts":[],"limits":{"cpus":0.5},"dry_run":true}`,
+		`{"id":"b","command":["ls","-l"],"env":{"A":"1"},"cwd":"src","stdin":"x","timeout_seconds":5}`,
+		`{"id":"b","from":"bottle:/f","inline":true}`,
+		`{"id":"b","verbose":true}`,
+		`{"ids":["b"],"dry_run":true}`,
+	} {
+		f.Add(i, []byte(args))
+	}
+	f.Add(1, []byte(`{"id":"b","job":"j1","action":"wait"}`))
+	f.Add(2, []byte(`{"id":"b","to":"bottle:x","content_base64":"AA=="}`))
+	f.Add(1, []byte(`{"ID":"b","command":null}`))
+	known := map[string]map[string]bool{}
+	list, err := (&toolset{}).build()
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, tool := range list {
+		var schema struct{ Properties map[string]any }
+		if err := json.Unmarshal(tool.InputSchema, &schema); err != nil {
+			f.Fatal(err)
+		}
+		known[tool.Name] = map[string]bool{}
+		for key := range schema.Properties {
+			known[tool.Name][key] = true
+		}
+	}
+	f.Fuzz(func(t *testing.T, tool int, args []byte) {
+		fake := newFake("b")
+		fake.live["b"].files["/f"] = []byte("content")
+		fake.onExec = exits(0, "\x1bout", "")
+		b := newBench(t, fake)
+		name := names[uint(tool)%uint(len(names))]
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		r := b.callAs(ctx, name, Call{Arguments: args, Principal: operator})
+		var object map[string]json.RawMessage
+		if json.Unmarshal(args, &object) != nil {
+			if len(args) > 0 && !r.IsError {
+				t.Fatalf("%s took %q", name, args)
+			}
+			return
+		}
+		for key := range object {
+			if !known[name][key] && !r.IsError {
+				t.Fatalf("%s took the unknown argument %q", name, key)
+			}
+		}
+		for _, req := range fake.reqs {
+			if problem := unsafe(req); problem != "" {
+				t.Fatalf("%s let %s through to provision: %+v", name, problem, req)
+			}
+		}
+	})
+}
+
+// unsafe says what in a request to provision should have been refused.
+func unsafe(req any) string {
+	switch r := req.(type) {
+	case backend.Command:
+		if len(r.Argv) == 0 || r.Argv[0] == "" || strings.ContainsRune(strings.Join(append(r.Argv, r.Env...), ""), 0) {
+			return "a command without program or with NUL"
+		}
+		if r.Dir != "" && !cleanAbsolute(r.Dir) {
+			return "a directory"
+		}
+	case copyCall:
+		if !cleanAbsolute(r.Guest) {
+			return "a guest path"
+		}
+		if strings.HasPrefix(r.Host, "-") || strings.ContainsAny(r.Host, "\x00\n") || slices.Contains(strings.Split(r.Host, "/"), "..") {
+			return "a host path"
+		}
+	case provision.LaunchRequest:
+		if r.ID != "" && r.ID.Validate() != nil || strings.HasPrefix(r.Label, "-") || strings.ContainsAny(r.Label+r.Workspace, "\x00\n") || r.TTL < 0 || r.Limits.MemoryBytes < 0 {
+			return "a launch"
+		}
+		for _, name := range append(r.Bottles, r.Agent) {
+			if strings.HasPrefix(name, "-") || strings.ContainsAny(name, "/\x00\n") || strings.Contains(name, "..") {
+				return "a manifest's name"
+			}
+		}
+	case provision.CleanupRequest:
+		for _, id := range r.IDs {
+			if id.Validate() != nil {
+				return "an id"
+			}
+		}
+	}
+	return ""
+}
+
+func cleanAbsolute(p string) bool {
+	return path.IsAbs(p) && path.Clean(p) == p && !strings.ContainsAny(p, "\x00\n")
+}
