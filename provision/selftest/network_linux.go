@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -42,19 +43,19 @@ func (n *network) tcp4(ctx context.Context) (string, error) {
 	if n.spec.Canary != "" {
 		targets = append(slices.Clone(targets), n.spec.Canary)
 	}
-	return n.unreachable(ctx, "tcp", targets, 80, 443)
+	return n.unreachable(ctx, tries("tcp", targets, 80, 443))
 }
 
 func (n *network) tcp6(ctx context.Context) (string, error) {
-	return n.unreachable(ctx, "tcp", n.spec.Targets.TCP6, 80, 443)
+	return n.unreachable(ctx, tries("tcp", n.spec.Targets.TCP6, 80, 443))
 }
 
 func (n *network) udp(ctx context.Context) (string, error) {
-	return n.unreachable(ctx, "udp", n.spec.Targets.UDP, 53)
+	return n.unreachable(ctx, tries("udp", n.spec.Targets.UDP, 53))
 }
 
 func (n *network) metadata(ctx context.Context) (string, error) {
-	return n.unreachable(ctx, "tcp", n.spec.Targets.Metadata, 80)
+	return n.unreachable(ctx, tries("tcp", n.spec.Targets.Metadata, 80))
 }
 
 // host tries the host's own addresses. Link-local ones mean something on an
@@ -64,10 +65,7 @@ func (n *network) host(ctx context.Context) (string, error) {
 		addr, err := netip.ParseAddr(s)
 		return err == nil && (addr.IsLinkLocalUnicast() && addr.Is6() || addr.IsLoopback())
 	})
-	if _, err := n.unreachable(ctx, "udp", targets, 53); err != nil {
-		return "", err
-	}
-	return n.unreachable(ctx, "tcp", targets, 22, 80, 443)
+	return n.unreachable(ctx, append(tries("tcp", targets, 22, 80, 443), tries("udp", targets, 53)...))
 }
 
 func (n *network) linkLocal(ctx context.Context) (string, error) {
@@ -87,52 +85,68 @@ func (n *network) linkLocal(ctx context.Context) (string, error) {
 			targets = append(targets, a+"%"+link.Name)
 		}
 	}
-	return n.unreachable(ctx, "tcp", targets, 22, 80, 443)
+	return n.unreachable(ctx, tries("tcp", targets, 22, 80, 443))
 }
 
-// unreachable tries every target on every port, all at once.
-func (n *network) unreachable(ctx context.Context, proto string, targets []string, ports ...int) (string, error) {
-	type try struct {
-		where string
-		err   error
-	}
-	results := make(chan try)
-	count := 0
+// try is one attempt to reach something.
+type try struct{ proto, where string }
+
+func (t try) String() string { return t.where + "/" + t.proto }
+
+func tries(proto string, targets []string, ports ...int) []try {
+	var out []try
 	for _, target := range targets {
 		for _, port := range ports {
-			count++
-			where := net.JoinHostPort(target, strconv.Itoa(port))
-			go func() { results <- try{where, n.closed(ctx, proto, where)} }()
+			out = append(out, try{proto, net.JoinHostPort(target, strconv.Itoa(port))})
 		}
 	}
+	return out
+}
+
+// unreachable demands that every attempt fails as it should.
+func (n *network) unreachable(ctx context.Context, all []try) (string, error) {
+	if err := together(all, func(t try) error { return n.closed(ctx, t) }); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d targets unreachable", len(all)), nil
+}
+
+// together makes all attempts at once, so that each has the whole time: behind
+// a silent one, another would end in a time-out that proves nothing.
+func together(all []try, attempt func(try) error) error {
+	errs := make([]error, len(all))
+	var wg sync.WaitGroup
+	for i, t := range all {
+		wg.Go(func() { errs[i] = attempt(t) })
+	}
+	wg.Wait()
 	var open []string
-	for range count {
-		if r := <-results; r.err != nil {
-			open = append(open, r.where+": "+r.err.Error())
+	for i, err := range errs {
+		if err != nil {
+			open = append(open, all[i].String()+": "+err.Error())
 		}
 	}
 	if len(open) > 0 {
-		slices.Sort(open)
-		return "", fmt.Errorf("%s: %s", proto, strings.Join(open, "; "))
+		return errors.New(strings.Join(open, "; "))
 	}
-	return fmt.Sprintf("%d targets unreachable", count), nil
+	return nil
 }
 
 // closed returns nil when where cannot be reached.
-func (n *network) closed(ctx context.Context, proto, where string) error {
+func (n *network) closed(ctx context.Context, t try) error {
 	start := time.Now()
-	err := n.attempt(ctx, proto, where)
+	err := n.attempt(ctx, t)
 	return verdict(err, time.Since(start), n.spec.Canary != "")
 }
 
-// attempt returns nil when something at where accepted or answered.
-func (n *network) attempt(ctx context.Context, proto, where string) error {
-	conn, err := (&net.Dialer{}).DialContext(ctx, proto, where)
+// attempt returns nil when something there accepted or answered.
+func (n *network) attempt(ctx context.Context, t try) error {
+	conn, err := (&net.Dialer{}).DialContext(ctx, t.proto, t.where)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	if proto == "tcp" {
+	if t.proto == "tcp" {
 		return nil
 	}
 	return exchange(ctx, conn, n.spec.UnlistedHost)
@@ -222,27 +236,30 @@ func (n *network) dns(ctx context.Context) (string, error) {
 		return "", err
 	}
 	servers := append(parseNameservers(text), "127.0.0.1", "127.0.0.11", "127.0.0.53", "::1")
-	for _, server := range servers {
-		for _, proto := range []string{"udp", "tcp"} {
-			if err := n.noResolver(ctx, proto, server); err != nil {
-				return "", fmt.Errorf("resolver %s over %s: %w", server, proto, err)
-			}
+	all := append(tries("udp", servers, 53), tries("tcp", servers, 53)...)
+	lookup := make(chan error, 1)
+	go func() {
+		addrs, err := (&net.Resolver{PreferGo: true}).LookupHost(ctx, n.spec.UnlistedHost)
+		if err != nil {
+			lookup <- nil // as it should
+			return
 		}
-	}
-	addrs, err := (&net.Resolver{PreferGo: true}).LookupHost(ctx, n.spec.UnlistedHost)
-	if err == nil {
-		return "", fmt.Errorf("%s resolves to %q", n.spec.UnlistedHost, addrs)
+		lookup <- fmt.Errorf("%s resolves to %q", n.spec.UnlistedHost, addrs)
+	}()
+	err = together(all, func(t try) error { return n.noResolver(ctx, t) })
+	if err = errors.Join(err, <-lookup); err != nil {
+		return "", err
 	}
 	return fmt.Sprintf("%d places hold no resolver", len(servers)), nil
 }
 
 // noResolver returns nil when nothing serves names at an address. On loopback a
 // refusal is this kernel's own and says that nobody is there.
-func (n *network) noResolver(ctx context.Context, proto, server string) error {
+func (n *network) noResolver(ctx context.Context, t try) error {
 	start := time.Now()
-	err := n.attempt(ctx, proto, net.JoinHostPort(server, "53"))
-	addr, parseErr := netip.ParseAddr(server)
-	if parseErr == nil && addr.IsLoopback() && errors.Is(err, unix.ECONNREFUSED) {
+	err := n.attempt(ctx, t)
+	where, parseErr := netip.ParseAddrPort(t.where)
+	if parseErr == nil && where.Addr().IsLoopback() && errors.Is(err, unix.ECONNREFUSED) {
 		return nil
 	}
 	return verdict(err, time.Since(start), n.spec.Canary != "")

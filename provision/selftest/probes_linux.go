@@ -28,7 +28,7 @@ func probes(spec Spec) map[string]probe {
 		nameAbstract:   plain(abstractSockets),
 		nameProcesses:  plain(func() (string, error) { return processes(spec) }),
 		nameKernel:     plain(kernelFiles),
-		nameDevices:    plain(devices),
+		nameDevices:    plain(func() (string, error) { return devices("/dev") }),
 		nameProxy:      n.proxyAnswers,
 		nameUnlisted:   n.unlistedRefused,
 		nameAllowed:    n.allowedAnswers,

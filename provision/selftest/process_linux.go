@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -242,7 +241,7 @@ func traceInit() (string, error) {
 	}
 	var buf [1]byte
 	local := []unix.Iovec{{Base: &buf[0], Len: 1}}
-	remote := []unix.RemoteIovec{{Base: uintptr(unsafe.Pointer(nil)), Len: 1}} // an address nobody has
+	remote := []unix.RemoteIovec{{Base: 0, Len: 1}} // an address nobody has
 	if _, err := unix.ProcessVMReadv(1, local, remote, 0); !denied(err) {
 		return "", fmt.Errorf("reading the memory of process 1 is not refused: %w", orSuccess(err))
 	}

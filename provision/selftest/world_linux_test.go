@@ -1,0 +1,310 @@
+package selftest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The test binary plays every part: the probe in a faulty guest (a director
+// that first builds the fault), and the fake Internet beyond. All of them live
+// in namespaces that the test makes, so that no packet leaves this machine.
+const roleEnv = "SELFTEST_ROLE"
+
+// Scenarios of a director.
+const (
+	sceneEmpty    = "empty"    // lo alone: what a guest should be
+	sceneLeaky    = "leaky"    // a veth to a fake Internet that answers
+	sceneRefusing = "refusing" // the same, and nobody listens there
+	sceneSilent   = "silent"   // the same, and it drops what it is sent
+)
+
+// The decoys stand for services of the host.
+const (
+	decoyHost  = "192.0.2.10"
+	decoyHost6 = "fe80::10"
+)
+
+func TestMain(m *testing.M) {
+	role, arg, _ := strings.Cut(os.Getenv(roleEnv), ":")
+	_ = os.Unsetenv(roleEnv)
+	switch role {
+	case "":
+		os.Exit(m.Run())
+	case "internet":
+		os.Exit(exitOn(internet(arg)))
+	case "director":
+		os.Exit(director(arg))
+	}
+	os.Exit(99)
+}
+
+func exitOn(err error) int {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 70
+	}
+	return 0
+}
+
+// director builds a scene around itself and probes it.
+func director(scene string) int {
+	stop, err := build(scene)
+	if err != nil {
+		return exitOn(err)
+	}
+	defer stop()
+	return GuestMain(context.Background(), os.Stdin, os.Stdout)
+}
+
+func build(scene string) (stop func(), err error) {
+	if err := run("ip", "link", "set", "lo", "up"); err != nil {
+		return nil, err
+	}
+	if scene == sceneEmpty {
+		return func() {}, nil
+	}
+	// Without duplicate address detection addresses work at once.
+	for _, which := range []string{"all", "default"} {
+		if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+which+"/accept_dad", []byte("0"), 0o644); err != nil {
+			return nil, err
+		}
+	}
+	peer, stop, err := startInternet(scene)
+	if err != nil {
+		return nil, err
+	}
+	if err := doors(); err != nil {
+		return nil, err
+	}
+	for _, line := range []string{
+		"ip link add leak type veth peer name world netns " + strconv.Itoa(peer.pid),
+		"ip addr add 198.51.100.2/24 dev leak",
+		"ip addr add 2001:db8:f::2/64 dev leak nodad",
+		"ip link set leak up",
+	} {
+		if err := run(strings.Fields(line)...); err != nil {
+			return nil, err
+		}
+	}
+	if err := peer.ready(); err != nil {
+		return nil, err
+	}
+	for _, line := range []string{
+		"ip route add default via 198.51.100.1", "ip -6 route add default via 2001:db8:f::1",
+	} {
+		if err := run(strings.Fields(line)...); err != nil {
+			return nil, err
+		}
+	}
+	return stop, established(scene)
+}
+
+// established waits until both protocols reach the peer: a new link takes a
+// moment, in which a leak would look closed.
+func established(scene string) error {
+	reached := []string{"198.51.100.1:1", "[2001:db8:f::1]:1"}
+	if scene != sceneSilent {
+		reached = append(reached, "[fe80::1%leak]:1")
+	}
+	for _, where := range reached {
+		for end := time.Now().Add(10 * time.Second); ; {
+			_, err := net.DialTimeout("tcp", where, 200*time.Millisecond)
+			if errors.Is(err, unix.ECONNREFUSED) {
+				break
+			}
+			if time.Now().After(end) {
+				return fmt.Errorf("the peer's %s is not reached: %w", where, err)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+	return nil
+}
+
+// doors opens what only leads on within the guest's network namespace: a
+// resolver on loopback and an abstract socket.
+func doors() error {
+	conn, err := net.ListenPacket("udp", "127.0.0.53:53")
+	if err != nil {
+		return err
+	}
+	go echo(conn)
+	_, err = net.Listen("unix", "@decoy")
+	return err
+}
+
+func echo(conn net.PacketConn) {
+	buf := make([]byte, 512)
+	for {
+		n, from, err := conn.ReadFrom(buf)
+		if err != nil {
+			return
+		}
+		_, _ = conn.WriteTo(buf[:n], from)
+	}
+}
+
+func run(argv ...string) error {
+	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, out)
+	}
+	return nil
+}
+
+// other is the process beyond the veth. It says "up" when it exists, is told
+// "go" when its link is there, and says "up" again when it serves.
+type other struct {
+	pid int
+	in  io.WriteCloser
+	out io.Reader
+}
+
+func (o other) ready() error {
+	if _, err := io.WriteString(o.in, "go"); err != nil {
+		return err
+	}
+	return o.up()
+}
+
+func (o other) up() error {
+	_, err := io.ReadFull(o.out, make([]byte, 2))
+	return err
+}
+
+func startInternet(scene string) (other, func(), error) {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), roleEnv+"=internet:"+scene)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return other{}, nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return other{}, nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return other{}, nil, err
+	}
+	o := other{cmd.Process.Pid, in, out}
+	stop := func() { _ = in.Close(); _ = cmd.Process.Kill(); _ = cmd.Wait() }
+	return o, stop, o.up()
+}
+
+// internet answers on every target, or refuses, or is silent.
+func internet(scene string) error {
+	if _, err := os.Stdout.WriteString("up"); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(os.Stdin, make([]byte, 2)); err != nil {
+		return err
+	}
+	if err := os.WriteFile("/proc/sys/net/ipv6/conf/all/accept_dad", []byte("0"), 0o644); err != nil {
+		return err
+	}
+	own := append(targets(Default().Targets), decoyHost, "fe80::1", decoyHost6)
+	if scene == sceneSilent {
+		own = nil // not ours, and forwarding is off: dropped
+	}
+	addresses := append([]string{"198.51.100.1/24", "2001:db8:f::1/64"}, own...)
+	if err := run("ip", "link", "set", "lo", "up"); err != nil {
+		return err
+	}
+	for _, a := range addresses {
+		// An address given twice by the targets is no error.
+		if err := run("ip", "addr", "replace", a, "dev", "world", "nodad"); err != nil {
+			return err
+		}
+	}
+	if err := run("ip", "link", "set", "world", "up"); err != nil {
+		return err
+	}
+	if scene == sceneLeaky {
+		if err := serve(); err != nil {
+			return err
+		}
+	}
+	if _, err := os.Stdout.WriteString("up"); err != nil {
+		return err
+	}
+	_, _ = io.Copy(io.Discard, os.Stdin) // until the director ends
+	return nil
+}
+
+func targets(t Targets) []string {
+	return append(append(append(append([]string{}, t.TCP4...), t.TCP6...), t.UDP...), t.Metadata...)
+}
+
+func serve() error {
+	for _, port := range []string{"22", "80", "443"} {
+		l, err := net.Listen("tcp", ":"+port)
+		if err != nil {
+			return err
+		}
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_ = conn.Close()
+			}
+		}()
+	}
+	// One socket for each address, so that answers come from where they were asked.
+	for _, a := range append(targets(Default().Targets), decoyHost) {
+		conn, err := net.ListenPacket("udp", net.JoinHostPort(a, "53"))
+		if err == nil {
+			go echo(conn)
+		}
+	}
+	return nil
+}
+
+// probeScene runs the probe in a scene, in a network namespace and a process
+// namespace of its own, and as root of a user namespace when not root already.
+func probeScene(t *testing.T, scene string, spec Spec, env ...string) Result {
+	t.Helper()
+	data, err := json.Marshal(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/proc/self/exe")
+	cmd.Env = append(append(os.Environ(), roleEnv+"=director:"+scene), env...)
+	cmd.Stdin = bytes.NewReader(data)
+	var out, complaint bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWNS,
+		Pdeathsig:  unix.SIGKILL,
+	}
+	if os.Geteuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+	}
+	err = cmd.Run()
+	result, decodeErr := DecodeResult(out.Bytes(), spec)
+	if decodeErr != nil {
+		t.Fatalf("scene %s: %v, %v: %s", scene, err, decodeErr, &complaint)
+	}
+	return result
+}
