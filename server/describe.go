@@ -66,7 +66,7 @@ func predicate(failed jsonschema.ErrorKind) string {
 	case *kind.Format:
 		return fmt.Sprintf("must be a valid %s, not %s", k.Want, value(k.Got))
 	case *kind.DependentRequired:
-		return fmt.Sprintf("needs %s when %q is given", strings.Join(k.Missing, ", "), k.Prop)
+		return fmt.Sprintf("must also hold %s when %q is given", strings.Join(k.Missing, ", "), k.Prop)
 	case *kind.PropertyNames:
 		return fmt.Sprintf("must not hold the name %q", clip(k.Property))
 	case *kind.UniqueItems:

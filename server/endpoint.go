@@ -1,12 +1,12 @@
 package server
 
 import (
-	"context"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -159,10 +159,9 @@ func (e *endpoint) call(w http.ResponseWriter, r *http.Request, m message, d del
 	release := d.done
 	d.done = func() { release(); e.running.leave() }
 	d.out = newOutbox()
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	running := e.server.begin(ctx, d, m)
+	running := e.server.begin(r.Context(), d, m)
 	(&stream{
+		client:  r.Context(),
 		w:       w,
 		control: http.NewResponseController(w),
 		events:  accepts(r, "text/event-stream"),
@@ -190,6 +189,7 @@ func writeFault(w http.ResponseWriter, status int, f *fault) { writeJSON(w, stat
 
 func writeJSON(w http.ResponseWriter, status int, data []byte) {
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
 	w.WriteHeader(status)
 	_, _ = w.Write(data) // the client may have left; its context says so
 }

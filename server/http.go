@@ -67,7 +67,7 @@ func (s *Server) ServeHTTP(ctx context.Context, cfg HTTPConfig) error {
 	web := &http.Server{
 		Handler: newGate(cfg, e),
 		// No WriteTimeout: calls may take hours. Each write has its own.
-		ReadHeaderTimeout: 10 * time.Second,
+		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 		BaseContext:       func(net.Listener) context.Context { return calls },
@@ -121,17 +121,15 @@ type drainPlan struct {
 }
 
 func (s *Server) drain(web *http.Server, e *endpoint, plan drainPlan) error {
-	if shutdown(web, plan.timeout) == nil {
-		return nil
-	}
+	err := shutdown(web, plan.timeout)
 	plan.cancel(errStopping)
-	if shutdown(web, s.limits.StopTimeout) == nil {
-		return nil
+	if err != nil && shutdown(web, s.limits.StopTimeout) != nil {
+		_ = web.Close() // what is left is what Shutdown gave up on
 	}
-	_ = web.Close() // what is left is what Shutdown gave up on
-	now, cancel := context.WithCancel(context.Background())
-	cancel()
-	if left := e.running.wait(now); left > 0 {
+	// Calls whose clients have left are not Shutdown's: wait for them too.
+	ctx, cancel := context.WithTimeout(context.Background(), s.limits.StopTimeout)
+	defer cancel()
+	if left := e.running.wait(ctx); left > 0 {
 		return fmt.Errorf("%d calls did not stop within %s of being cancelled; what they started may be left, run cleanup", left, s.limits.StopTimeout)
 	}
 	return nil

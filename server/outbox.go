@@ -8,7 +8,7 @@ import (
 
 // maxBacklog is how many frames may wait before progress is dropped. Answers
 // are never dropped; their number is bounded by the running requests.
-const maxBacklog = 64
+const maxBacklog = 1024
 
 // outbox is an ordered queue of frames to one client. Putting never blocks, so
 // a client that does not read stops neither a handler nor the reading of its

@@ -13,7 +13,7 @@ import (
 const (
 	// maxUnwritten is how many answers may wait for a client that does not read
 	// before its next messages are left unread too.
-	maxUnwritten = 1024
+	maxUnwritten = 2 * maxBacklog
 	// flushTimeout bounds the writing of what is queued when the server stops.
 	flushTimeout = time.Second
 )

@@ -15,18 +15,21 @@ const writeTimeout = 30 * time.Second
 type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
-	events  bool          // the client takes an event stream
-	quiet   time.Duration // longest silence
-	begun   bool          // the event stream has begun
+	events  bool            // the client takes an event stream
+	quiet   time.Duration   // longest silence
+	begun   bool            // the event stream has begun
+	client  context.Context // of the HTTP request: ends when the client leaves
 }
 
 // serve writes until the answer is out, the client is gone or has cancelled.
 func (s *stream) serve(ctx context.Context, from *outbox) {
+	// A deadline would stay with the connection and hit its next response.
+	defer func() { _ = s.control.SetWriteDeadline(time.Time{}) }()
 	for {
 		f, why := from.take(ctx, s.quiet)
 		switch {
 		case why == gone:
-			s.cancelled(ctx, from)
+			s.ended(ctx, from)
 			return
 		case why == silent:
 			// Headers and then a sign of life: clients give up on silence.
@@ -44,34 +47,42 @@ func (s *stream) serve(ctx context.Context, from *outbox) {
 	}
 }
 
-// cancelled ends a response whose request has ended. The answer may be out
-// already: a request's context ends right before. Whoever cancelled gets a
-// stream without one, as the protocol has it.
-func (s *stream) cancelled(ctx context.Context, from *outbox) {
-	cause := context.Cause(ctx)
-	if errors.Is(cause, errCancelledByClient) {
-		if s.events {
-			_ = s.write([]byte(": cancelled\n\n"))
-		} else {
-			s.w.WriteHeader(http.StatusAccepted)
-		}
+// ended finishes a response whose request's context has ended: by the client's
+// cancel, by the client's leaving, by the server, or because its answer comes
+// this moment.
+func (s *stream) ended(ctx context.Context, from *outbox) {
+	switch {
+	case errors.Is(context.Cause(ctx), errCancelledByClient):
+		s.withoutAnswer()
+		return
+	case s.client.Err() != nil && !errors.Is(context.Cause(s.client), errStopping):
 		return
 	}
 	wait, done := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
 	defer done()
 	for {
 		f, why := from.take(wait, 0)
-		if why != took {
+		switch {
+		case why != took:
 			if !s.begun {
 				http.Error(s.w, "the call did not end in time", http.StatusServiceUnavailable)
 			}
 			return
-		}
-		if f.last {
+		case f.last:
 			s.answer(f.data)
 			return
 		}
 	}
+}
+
+// withoutAnswer ends the response to a cancelled request: the protocol wants no
+// answer then.
+func (s *stream) withoutAnswer() {
+	if !s.events {
+		s.w.WriteHeader(http.StatusAccepted)
+		return
+	}
+	_ = s.write([]byte(": cancelled\n\n"))
 }
 
 // answerTimeout bounds the wait for the answer of a call that was cancelled by
@@ -85,6 +96,7 @@ func (s *stream) answer(data []byte) {
 	}
 	_ = s.control.SetWriteDeadline(time.Now().Add(writeTimeout))
 	writeJSON(s.w, http.StatusOK, data)
+	_ = s.control.Flush() // still under the deadline
 }
 
 // write sends part of the event stream, beginning it if need be.
