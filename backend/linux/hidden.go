@@ -38,7 +38,9 @@ func Hidden(args []string) (handled bool, code int) {
 		defer stop()
 		return true, archive.GuestMain(ctx, args[1:], os.Stdin, os.Stdout, os.Stderr)
 	case "sidecar enter":
-		return true, jail.Main()
+		return true, jail.EnterMain()
+	case "sidecar serve":
+		return true, jail.ServeMain()
 	}
 	if args[0] == "shim" {
 		return true, shim.Main()

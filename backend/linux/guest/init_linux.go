@@ -131,6 +131,9 @@ var keptCaps = walls.Caps(unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_KILL)
 
 // nextStage raises the walls and executes the second stage.
 func nextStage(sock *os.File, multi bool) error {
+	if err := walls.NoNewPrivs(); err != nil {
+		return err
+	}
 	if err := walls.Restrict([]string{"/"}, writable()); err != nil {
 		return err
 	}
@@ -139,9 +142,6 @@ func nextStage(sock *os.File, multi bool) error {
 		return err
 	}
 	if err := walls.DropBounding(); err != nil {
-		return err
-	}
-	if err := walls.NoNewPrivs(); err != nil {
 		return err
 	}
 	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)

@@ -4,6 +4,6 @@
 // in. It keeps the host's network, since it is the bottle's way out, and
 // nothing else of the host: own user, mount, pid, ipc, uts and cgroup
 // namespaces, an empty read-only root with only the resolver's files and the CA
-// bundle, no capability, seccomp, Landlock, a memory limit.
+// bundle (and this program), no capability, seccomp, Landlock, a memory limit.
 // Does not live here: what the daemons do (sidecars/egress).
 package jail

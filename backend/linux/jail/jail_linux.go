@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bottle-mcp/bottle-mcp/backend/linux/frame"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/walls"
 )
 
@@ -22,6 +24,8 @@ const UID = 65534
 const (
 	// staging is where the new root is assembled.
 	staging = "/tmp"
+	// self is this program inside.
+	self = "/bottle-mcp"
 )
 
 // Args are the arguments of the sidecar's process. A host root's sidecar has to give
@@ -36,28 +40,48 @@ func Args(root bool) []string {
 // FromRoot reads what Args wrote.
 func FromRoot(argv []string) bool { return len(argv) == 4 && argv[3] == "from-root" }
 
-// enter moves this process into its root and takes its capabilities. One
-// stage is enough: the program's file is not needed in there.
+// EnterMain is the first stage: it builds the jail, takes this thread's
+// capabilities and executes the second stage inside, all of whose threads then
+// have none. It returns only when that failed.
+func EnterMain() int {
+	runtime.LockOSThread()
+	err := enter(FromRoot(os.Args))
+	if conn, cerr := frame.FromFD(controlFD, "shim", frame.MaxHost); cerr == nil {
+		_ = conn.Send(Done{Error: err.Error()})
+	}
+	return 1
+}
+
 func enter(fromRoot bool) error {
+	program, err := walls.CloneProgram()
+	if err != nil {
+		return err
+	}
 	if fromRoot {
 		if err := walls.Become(UID); err != nil {
 			return err
 		}
 	}
-	if err := buildRoot(); err != nil {
+	if err := buildRoot(program); err != nil {
 		return fmt.Errorf("build the sidecar's root: %w", err)
 	}
-	return walls.DropAllThreads()
+	err = errors.Join(walls.DieWithParent(), walls.NoNewPrivs(), walls.Restrict([]string{"/"}, nil),
+		walls.DropBounding(), walls.SetCaps(0, 0))
+	if err != nil {
+		return err
+	}
+	err = unix.Exec(self, []string{"bottle-mcp", "sidecar", "serve"}, []string{"GOMAXPROCS=2", "GOGC=50"})
+	return fmt.Errorf("execute the second stage: %w", err)
 }
 
-// raise puts up the walls that stop system calls, the last ones.
+// raise puts up the walls of the second stage, the last ones.
 func raise() error {
 	filter, err := walls.JailFilter()
 	if err != nil {
 		return err
 	}
 	return errors.Join(walls.DieWithParent(), walls.Undumpable(), walls.RaiseFileLimit(),
-		walls.LimitData(hardMemory), walls.Restrict([]string{"/"}, nil), walls.LoadSeccomp(filter, true))
+		walls.LimitData(hardMemory), walls.LoadSeccomp(filter, true))
 }
 
 // etcFiles are the host's resolver configuration and trust store.
@@ -67,7 +91,7 @@ var etcFiles = []string{
 	"/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
 }
 
-func buildRoot() error {
+func buildRoot(program *walls.Program) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
@@ -88,6 +112,9 @@ func buildRoot() error {
 		if err := os.WriteFile(staging+path, data, 0o444); err != nil { //nolint:gosec // public files
 			return err
 		}
+	}
+	if err := program.PlaceWithLibraries(staging, self); err != nil {
+		return err
 	}
 	return pivot()
 }

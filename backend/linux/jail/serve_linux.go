@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"runtime"
 	"runtime/debug"
 
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/frame"
@@ -20,19 +19,14 @@ const (
 	hardMemory = 512 << 20
 )
 
-// Main is the sidecar's process: it walls itself in and serves until the shim
-// goes away.
-func Main() int {
-	runtime.LockOSThread() // mounts and identities are a thread's until all is done
+// ServeMain is the second stage: it serves until the shim goes away.
+func ServeMain() int {
 	debug.SetMemoryLimit(softMemory)
 	conn, err := frame.FromFD(controlFD, "shim", frame.MaxHost)
 	if err != nil {
 		return 1
 	}
-	if err = enter(FromRoot(os.Args)); err == nil {
-		err = raise()
-	}
-	if err == nil {
+	if err = raise(); err == nil {
 		err = serve(conn, os.NewFile(logFD, "egress-log"))
 	}
 	if err != nil {

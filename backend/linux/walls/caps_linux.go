@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
-	"kernel.org/pub/linux/libs/security/libcap/psx"
 )
 
 // lastCap is above every capability of today's kernels (CAP_CHECKPOINT_RESTORE
@@ -26,25 +25,6 @@ func DropBounding() error {
 		}
 	}
 	return nil
-}
-
-// DropAllThreads takes every capability from every thread, and the way to new
-// privileges; psx reaches the threads whether or not the program is built with
-// cgo. The bounding set is emptied for the calling thread alone: it matters at
-// execve only, which a jailed process is denied, and a round through all
-// threads for each of 41 capabilities would cost more than the rest of a
-// sidecar's start.
-func DropAllThreads() error {
-	if err := DropBounding(); err != nil {
-		return err
-	}
-	if _, _, errno := psx.Syscall6(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0, 0); errno != 0 {
-		return fmt.Errorf("clear ambient capabilities: %w", errno)
-	}
-	if _, _, errno := psx.Syscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
-		return fmt.Errorf("set no_new_privs: %w", errno)
-	}
-	return SetCapsAllThreads(0, 0)
 }
 
 // CapMask is a set of capabilities as a bit mask.
@@ -69,18 +49,6 @@ func SetCaps(permitted, inheritable CapMask) error {
 	data := capData(permitted, inheritable)
 	if err := unix.Capset(&hdr, &data[0]); err != nil {
 		return fmt.Errorf("set capabilities: %w", err)
-	}
-	return nil
-}
-
-// SetCapsAllThreads is SetCaps (without the ambient set) for every thread of
-// the process.
-func SetCapsAllThreads(permitted, inheritable CapMask) error {
-	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	data := capData(permitted, inheritable)
-	_, _, errno := psx.Syscall3(unix.SYS_CAPSET, ptr(&hdr), ptr(&data[0]), 0)
-	if errno != 0 {
-		return fmt.Errorf("set capabilities of all threads: %w", errno)
 	}
 	return nil
 }
