@@ -70,9 +70,15 @@ func (e *CorruptError) Error() string {
 // Unwrap gives the cause.
 func (e *CorruptError) Unwrap() error { return e.Err }
 
-// errNoRecord is the cause when a directory holds no record: a reservation
-// that has just begun, or one whose server died before it wrote it.
-var errNoRecord = errors.New("there is no record")
+// Causes of a CorruptError that callers branch on.
+var (
+	// ErrNoRecord means that a directory holds no record: a reservation that
+	// has just begun, or one whose server died before it wrote it.
+	ErrNoRecord = errors.New("there is no record")
+	// ErrForeign means that the record belongs to another owner id; nothing of
+	// the bottle may be touched.
+	ErrForeign = errors.New("it belongs to another owner id")
+)
 
 func encode(r Record) ([]byte, error) {
 	r.Schema = schema

@@ -199,9 +199,9 @@ func TestOneWins(t *testing.T) {
 				return
 			}
 			for _, e := range entries {
-				if errors.Is(e.Err, errNoRecord) {
+				if errors.Is(e.Err, ErrNoRecord) {
 					if l, err := c.Lock(t.Context(), e.ID); err == nil {
-						if _, err := c.Read(e.ID); errors.Is(err, errNoRecord) {
+						if _, err := c.Read(e.ID); errors.Is(err, ErrNoRecord) {
 							_ = l.Remove()
 						} else {
 							_ = l.Unlock()

@@ -170,7 +170,7 @@ func (s *Store) Read(id backend.ID) (Record, error) {
 		if _, err := s.dirInfo(id); err != nil {
 			return Record{}, fmt.Errorf("bottle %s: %w", id, backend.ErrNotFound)
 		}
-		return Record{}, &CorruptError{ID: id, Err: errNoRecord}
+		return Record{}, &CorruptError{ID: id, Err: ErrNoRecord}
 	case err != nil:
 		return Record{}, &CorruptError{ID: id, Err: err}
 	}
@@ -180,7 +180,7 @@ func (s *Store) Read(id backend.ID) (Record, error) {
 		return Record{}, &CorruptError{ID: id, Err: err}
 	}
 	if r.Owner != s.owner {
-		return Record{}, &CorruptError{ID: id, Err: errors.New("it belongs to another owner id")}
+		return Record{}, &CorruptError{ID: id, Err: ErrForeign}
 	}
 	return r, nil
 }

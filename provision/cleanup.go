@@ -1,0 +1,255 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/provision/state"
+)
+
+const (
+	// removeParallel is how many bottles are removed at once.
+	removeParallel = 4
+	// removeTimeout bounds one removal, lockTimeout its wait for another call.
+	removeTimeout = 30 * time.Second
+	lockTimeout   = 5 * time.Second
+
+	actionRemove = "remove"
+	actionKeep   = "keep"
+)
+
+// Cleanup removes the selected bottles, newest first, and reports each at its
+// start and end. It is idempotent and may run several times at once. An item
+// says what came of each bottle; the error is only for what concerns all.
+func (m *Manager) Cleanup(ctx context.Context, req CleanupRequest, report func(Event)) ([]CleanupItem, error) {
+	if err := req.validate(); err != nil {
+		return nil, err
+	}
+	all, err := m.survey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	plan := m.planCleanup(req, all)
+	items := make([]CleanupItem, len(plan))
+	for i, p := range plan {
+		items[i] = p.item
+	}
+	if req.DryRun {
+		return items, nil
+	}
+	m.execute(ctx, plan, items, report)
+	if err := ctx.Err(); err != nil {
+		return items, fmt.Errorf("cleanup: %w", context.Cause(ctx))
+	}
+	return items, nil
+}
+
+func (req CleanupRequest) validate() error {
+	given := 0
+	for _, on := range []bool{len(req.IDs) > 0, req.All, req.Orphans} {
+		if on {
+			given++
+		}
+	}
+	if given != 1 {
+		return &InvalidError{Field: "cleanup", Problem: "exactly one of ids, all and orphans must be given"}
+	}
+	for _, id := range req.IDs {
+		if err := id.Validate(); err != nil {
+			return &InvalidError{Field: "ids", Problem: err.Error()}
+		}
+	}
+	return nil
+}
+
+// removal is one planned item.
+type removal struct {
+	item   CleanupItem
+	target listed
+}
+
+// planCleanup decides what happens to each bottle.
+func (m *Manager) planCleanup(req CleanupRequest, all []listed) []removal {
+	var plan []removal
+	for i := len(all) - 1; i >= 0; i-- {
+		l := all[i]
+		if !maySee(req.Principal, l.principal) {
+			continue
+		}
+		if req.All || req.Orphans && l.orphan() || slices.Contains(req.IDs, l.ID) {
+			plan = append(plan, removal{m.itemFor(l), l})
+		}
+	}
+	for _, id := range req.IDs {
+		if !slices.ContainsFunc(plan, func(r removal) bool { return r.item.ID == id }) {
+			plan = append(plan, removal{item: CleanupItem{ID: id, Action: actionKeep, Reason: "there is no such bottle; nothing is to be removed", Done: true}})
+		}
+	}
+	return plan
+}
+
+// itemFor says what is to be done with a bottle. A ".preserve" file keeps its
+// directory and never a process.
+func (m *Manager) itemFor(l listed) CleanupItem {
+	item := CleanupItem{ID: l.ID, Action: actionRemove}
+	if l.foreign {
+		item.Action, item.Reason = actionKeep, "it belongs to another owner id, and only what is ours is removed"
+		return item
+	}
+	if m.cfg.State.Preserved(l.ID) {
+		if !l.inEngine {
+			item.Action, item.Reason = actionKeep, "its directory holds .preserve; delete that file first"
+			return item
+		}
+		item.Reason = "its directory is kept, because it holds .preserve"
+	}
+	return item
+}
+
+// execute removes what is planned, several at once.
+func (m *Manager) execute(ctx context.Context, plan []removal, items []CleanupItem, report func(Event)) {
+	var mu sync.Mutex
+	tell := func(e Event) {
+		if report != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			report(e)
+		}
+	}
+	var g errgroup.Group
+	g.SetLimit(removeParallel)
+	for i, p := range plan {
+		if p.item.Action != actionRemove {
+			continue
+		}
+		g.Go(func() error {
+			event := Event{Step: actionRemove, Index: i + 1, Total: len(plan), Detail: string(p.item.ID)}
+			tell(event)
+			start := time.Now()
+			if err := m.remove(ctx, p.target); err != nil {
+				items[i].Reason = err.Error()
+				m.log.Warn("a bottle is not removed", "bottle", p.item.ID, "error", err)
+			} else {
+				items[i].Done, event.Done = true, true
+			}
+			event.Elapsed = time.Since(start)
+			tell(event)
+			return nil
+		})
+	}
+	_ = g.Wait() // outcomes are in the items
+}
+
+// remove removes one bottle: engine first, then the record, so that a removal
+// that is cut short is found again.
+func (m *Manager) remove(ctx context.Context, l listed) error {
+	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
+	defer cancel()
+	if !l.recorded {
+		return l.engine.Remove(ctx, l.ID)
+	}
+	lock, err := m.lock(ctx, l.ID)
+	if errors.Is(err, backend.ErrNotFound) {
+		return nil // somebody else was faster
+	}
+	if errors.Is(err, state.ErrBusy) && ctx.Err() == nil {
+		return fmt.Errorf("bottle %s is being launched or removed by another call; try again when that has ended: %w", l.ID, err)
+	}
+	if err != nil {
+		return err
+	}
+	return m.removeLocked(ctx, lock, l)
+}
+
+func (m *Manager) lock(ctx context.Context, id backend.ID) (*state.Lock, error) {
+	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
+	defer cancel()
+	return m.cfg.State.Lock(ctx, id)
+}
+
+// removeLocked removes a bottle whose lock is held, and lets go of the lock.
+func (m *Manager) removeLocked(ctx context.Context, lock *state.Lock, l listed) error {
+	// It may have become another bottle of the same id while we waited.
+	r, err := m.cfg.State.Read(l.ID)
+	if err == nil && l.phase != "" && !r.Created.Equal(l.Created) {
+		return errors.Join(fmt.Errorf("bottle %s was launched anew meanwhile; list again", l.ID), lock.Unlock())
+	}
+	if err == nil && r.Phase != state.Removing {
+		r.Phase = state.Removing
+		if err := lock.Write(r); err != nil {
+			m.log.Warn("a removal is not recorded", "bottle", l.ID, "error", err) // a full disk must not stop it
+		}
+	}
+	keep := m.cfg.State.Preserved(l.ID)
+	if keep {
+		if err := lock.Preserve(); err != nil {
+			m.log.Warn("an egress log is not preserved", "bottle", l.ID, "error", err)
+		}
+	}
+	if err := m.removeFromEngines(ctx, l); err != nil {
+		return errors.Join(err, lock.Unlock())
+	}
+	m.decisions.forget(l.ID)
+	if keep {
+		return lock.Unlock()
+	}
+	return lock.Remove()
+}
+
+// removeFromEngines asks the bottle's engine, or every one when a damaged
+// record does not say which: each removes only what is provably ours.
+func (m *Manager) removeFromEngines(ctx context.Context, l listed) error {
+	engines := m.cfg.Backends
+	if l.engine != nil {
+		engines = []backend.Backend{l.engine}
+	} else if l.phase != "" {
+		_, err := m.engine(l.Backend)
+		return err
+	}
+	var errs []error
+	for _, b := range engines {
+		errs = append(errs, b.Remove(ctx, l.ID))
+	}
+	return errors.Join(errs...)
+}
+
+// Reconcile finishes what servers that died left half done: launches that will
+// never be handed over, and removals. Call it at start. It removes nothing that
+// was handed over.
+func (m *Manager) Reconcile(ctx context.Context) ([]CleanupItem, error) {
+	all, err := m.survey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var plan []removal
+	for _, l := range all {
+		unfinished := l.phase == state.Removing || l.launching() && l.State != backend.Starting || l.empty && !l.inEngine
+		if unfinished && m.free(ctx, l.ID) {
+			plan = append(plan, removal{m.itemFor(l), l})
+		}
+	}
+	items := make([]CleanupItem, len(plan))
+	for i, p := range plan {
+		items[i] = p.item
+	}
+	m.execute(ctx, plan, items, nil)
+	if err := ctx.Err(); err != nil {
+		return items, fmt.Errorf("reconcile: %w", context.Cause(ctx))
+	}
+	return items, nil
+}
+
+// free reports whether nobody works on the bottle just now.
+func (m *Manager) free(ctx context.Context, id backend.ID) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
+	defer cancel()
+	lock, err := m.cfg.State.Lock(ctx, id)
+	return err == nil && lock.Unlock() == nil
+}

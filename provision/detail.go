@@ -1,0 +1,55 @@
+package provision
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/provision/state"
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
+)
+
+// detail is this package's part of a bottle's record.
+type detail struct {
+	Routes   []RouteSummary      `json:"routes"`
+	Services []sidecars.Service  `json:"services"`
+	Report   Report              `json:"report"`
+	Copied   *backend.CopyReport `json:"copied,omitempty"`
+	Timings  []StepTiming        `json:"timings"`
+}
+
+func (d detail) encode() (json.RawMessage, error) {
+	raw, err := json.Marshal(d)
+	if err != nil {
+		return nil, fmt.Errorf("encode the bottle's record: %w", err)
+	}
+	return raw, nil
+}
+
+func decodeDetail(raw json.RawMessage) (detail, error) {
+	var d detail
+	if len(raw) == 0 {
+		return d, nil
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&d); err != nil {
+		return detail{}, fmt.Errorf("the record's detail cannot be read: %w", err)
+	}
+	return d, nil
+}
+
+// bottleOf is what a record alone says of a bottle.
+func bottleOf(r state.Record, d detail) Bottle {
+	return Bottle{
+		ID: r.ID, Label: r.Label, Agent: r.Agent, Bottles: r.Bottles, Backend: r.Backend, Isolation: r.Isolation,
+		Created: r.Created, Expires: r.Expires, Policy: r.Policy, Routes: d.Routes, Endpoints: r.Endpoints,
+		Limits: r.Limits, Usage: unknownUsage(), Workspace: r.Workspace, WorkspaceCopy: d.Copied, Report: d.Report,
+		StepTimings: d.Timings, Problem: r.Problem,
+	}
+}
+
+func unknownUsage() backend.Usage {
+	return backend.Usage{MemoryBytes: -1, DiskBytes: -1, PIDs: -1, CPUSeconds: -1}
+}

@@ -1,0 +1,200 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/provision/state"
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
+)
+
+const (
+	// rollbackTimeout bounds the undoing of a failed launch, which has its own
+	// time because the launch's may have run out.
+	rollbackTimeout = 30 * time.Second
+	// otherLaunch is how long a launch waits for another one of the same id.
+	otherLaunch = 60 * time.Second
+)
+
+// step is one part of a launch. do returns a short detail for people. undo
+// runs for every step that was begun, also for the one that failed, and knows
+// by itself what there is to undo.
+type step struct {
+	name string
+	do   func(context.Context, *launch) (string, error)
+	undo func(context.Context, *launch) error
+}
+
+// steps lists the launch's parts, in the order that every backend has.
+func (p *Plan) steps() []step {
+	steps := []step{
+		{"reserve", reserve, unreserve},
+		{"render", render, nil},
+		{"start-sidecar", startSidecar, removeFromEngine},
+		{"wire-environment", wireEnvironment, nil},
+		{"start-agent", startAgent, nil}, // goes with the sidecar
+		{"self-test", selfTest, nil},
+	}
+	if p.Workspace != nil {
+		steps = append(steps, step{"copy-workspace", copyWorkspace, nil})
+	}
+	if p.resolved.prompt != "" {
+		steps = append(steps, step{"write-prompt", writePrompt, nil})
+	}
+	return append(steps, step{"ready", handOver, nil})
+}
+
+// launch is a launch in progress.
+type launch struct {
+	m      *Manager
+	plan   *Plan
+	r      *resolvedPlan
+	report func(Event)
+
+	lock    *state.Lock
+	record  state.Record
+	detail  detail
+	caCert  []byte
+	secrets sidecars.Secrets
+	config  sidecars.Config
+	env     []string
+	// engaged is true when the engine may have something of this bottle.
+	engaged bool
+	undoErr error
+}
+
+// Launch makes the plan live. It reports each step at its start and end. An
+// error is a *StepError, except where the plan's id is taken
+// (backend.ErrExists); everything that the launch made is gone then.
+//
+// A plan whose id the caller chose is idempotent: when the same plan runs
+// already, its bottle is returned with AlreadyRan.
+func (m *Manager) Launch(ctx context.Context, plan *Plan, report func(Event)) (*Bottle, error) {
+	if plan == nil || plan.resolved == nil || plan.resolved.manager != m {
+		return nil, errors.New("launch: the plan was not made by this manager; call Plan first")
+	}
+	if report == nil {
+		report = func(Event) {}
+	}
+	for {
+		l := &launch{m: m, plan: plan, r: plan.resolved, report: report}
+		err := l.run(ctx)
+		if err == nil {
+			return l.bottle(), nil
+		}
+		if l.lock != nil || !errors.Is(err, backend.ErrExists) {
+			return nil, err
+		}
+		b, retry, err := m.existing(ctx, plan)
+		if !retry {
+			return b, err
+		}
+	}
+}
+
+// run does the steps in order, or undoes them in reverse.
+func (l *launch) run(ctx context.Context) error {
+	steps := l.plan.steps()
+	for i, s := range steps {
+		event := Event{Step: s.name, Index: i + 1, Total: len(steps)}
+		l.report(event)
+		start := time.Now()
+		var err error
+		event.Detail, err = s.do(ctx, l)
+		if err == nil && ctx.Err() != nil {
+			err = context.Cause(ctx) // nobody waits for this bottle any more
+		}
+		event.Elapsed = time.Since(start)
+		if err != nil {
+			return l.failed(ctx, steps[:i+1], err)
+		}
+		event.Done = true
+		l.detail.Timings = append(l.detail.Timings, StepTiming{Step: s.name, Elapsed: event.Elapsed})
+		l.report(event)
+	}
+	l.end()
+	return nil
+}
+
+// failed unwinds the steps that were begun and says which one failed.
+func (l *launch) failed(ctx context.Context, begun []step, err error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+	defer cancel()
+	l.secrets = sidecars.Secrets{}
+	for i := len(begun) - 1; i >= 0; i-- {
+		if undo := begun[i].undo; undo != nil {
+			l.undoErr = errors.Join(l.undoErr, undo(ctx, l))
+		}
+	}
+	failed := &StepError{Step: begun[len(begun)-1].name, Err: err, Rollback: l.undoErr}
+	if l.lock != nil { // an id that is taken is no failure yet
+		l.m.log.Warn("launch failed", "bottle", l.plan.ID, "step", failed.Step, "error", err, "rollback", l.undoErr)
+	}
+	return failed
+}
+
+// end lets go of the bottle's lock: from here on others may use and remove it.
+func (l *launch) end() {
+	if err := l.lock.Unlock(); err != nil {
+		l.m.log.Warn("the lock of a bottle cannot be released", "bottle", l.plan.ID, "error", err)
+	}
+	l.m.log.Info("bottle launched", "bottle", l.plan.ID, "backend", l.plan.Backend, "expires", l.record.Expires)
+}
+
+// bottle is the launched bottle.
+func (l *launch) bottle() *Bottle {
+	b := bottleOf(l.record, l.detail)
+	b.State = backend.Running
+	b.Services = map[sidecars.Service]bool{}
+	for _, svc := range l.plan.Services {
+		b.Services[svc] = true
+	}
+	return &b
+}
+
+// existing answers a launch whose id is taken. It reports true when the id has
+// become free meanwhile.
+func (m *Manager) existing(ctx context.Context, plan *Plan) (*Bottle, bool, error) {
+	taken := func(why string) error {
+		return fmt.Errorf("bottle %s %s: %w", plan.ID, why, backend.ErrExists)
+	}
+	waiting, cancel := context.WithTimeout(ctx, otherLaunch)
+	defer cancel()
+	// Whoever launches or removes it holds the lock.
+	lock, err := m.cfg.State.Lock(waiting, plan.ID)
+	switch {
+	case ctx.Err() != nil:
+		if err == nil {
+			err = lock.Unlock()
+		}
+		return nil, false, errors.Join(context.Cause(ctx), err)
+	case errors.Is(err, backend.ErrNotFound):
+		return nil, true, nil
+	case errors.Is(err, state.ErrBusy):
+		return nil, false, taken("is being launched or removed by another call; try again later")
+	case err != nil:
+		return nil, false, err
+	}
+	defer func() { _ = lock.Unlock() }()
+	r, err := m.cfg.State.Read(plan.ID)
+	switch {
+	case err != nil:
+		return nil, false, taken("has a damaged record; clean it up or choose another id")
+	case r.Digest != plan.Digest || r.Principal != plan.resolved.principal:
+		return nil, false, taken("was launched with other settings; use it as it is, choose another id, or clean it up first")
+	case r.Phase != state.Ready:
+		return nil, false, taken("was left behind by a launch that broke off; clean it up or choose another id")
+	}
+	b, err := m.find(ctx, r)
+	if err != nil {
+		return nil, false, err
+	}
+	if b.State != backend.Running {
+		return nil, false, taken(fmt.Sprintf("is %s; clean it up or choose another id", b.State))
+	}
+	b.AlreadyRan = true
+	return b, false, nil
+}

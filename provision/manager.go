@@ -1,0 +1,179 @@
+package provision
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/provision/manifest"
+	"github.com/bottle-mcp/bottle-mcp/provision/state"
+)
+
+// Defaults of what no manifest says.
+const (
+	defaultTTL        = 8 * time.Hour
+	defaultPIDs       = 2048
+	defaultDisk       = 4 << 30
+	defaultMemory     = 8 << 30 // a disk in memory counts as memory
+	defaultMaxCopyOut = 16 << 30
+)
+
+// envBackend is the variable that chooses a backend.
+const envBackend = "BOT_BOTTLE_BACKEND"
+
+// Config is what a Manager needs. State, LookupEnv and ManifestHome are
+// required.
+type Config struct {
+	// Backends are those of this build; selection picks among them.
+	Backends []backend.Backend
+	// Backend is the operator's choice; "" leaves it to the request, the
+	// environment and the platform. Once set, no request changes it.
+	Backend string
+	// GOOS decides the platform's default; "" = this one.
+	GOOS  string
+	State *state.Store
+	// ManifestHome is the operator's directory of manifests.
+	ManifestHome string
+	// WorkspaceRoots are the host directories that workspaces and copies may
+	// touch; relative host paths begin in the first. None = no host paths.
+	WorkspaceRoots []string
+	// LookupEnv reads the host's environment, as os.LookupEnv does.
+	LookupEnv func(string) (string, bool)
+	Logger    *slog.Logger     // nil discards
+	Now       func() time.Time // nil = time.Now
+	// HostAddresses are addresses of this host that no guest may reach,
+	// besides those the backend knows.
+	HostAddresses []string
+	// SecretPaths are host paths that no guest may read, besides the usual.
+	SecretPaths []string
+	// Canary is an address that answers on the Internet, for backends whose
+	// guests have a default route; "" otherwise.
+	Canary string
+	// TTL and Limits are the defaults of bottles whose manifests say nothing;
+	// zero fields mean this package's own.
+	TTL    time.Duration
+	Limits backend.Limits
+	// MaxCopyOut bounds the bytes of one copy out of a guest; 0 = 16 GiB.
+	MaxCopyOut int64
+}
+
+// Manager plans, launches, uses and removes bottles. It implements the
+// interface that the tools need, and is safe for concurrent use, also beside
+// other servers' managers on the same state.
+type Manager struct {
+	cfg       Config
+	log       *slog.Logger
+	manifests manifest.Loader
+	roots     roots
+	decisions *decisionLog
+}
+
+// NewManager checks cfg and returns a Manager. It starts nothing.
+func NewManager(cfg Config) (*Manager, error) {
+	if cfg.State == nil || cfg.LookupEnv == nil || cfg.ManifestHome == "" {
+		return nil, errors.New("provision: Config needs State, LookupEnv and ManifestHome")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	cfg.GOOS = cmp.Or(cfg.GOOS, runtime.GOOS)
+	cfg.TTL = cmp.Or(cfg.TTL, defaultTTL)
+	cfg.MaxCopyOut = cmp.Or(cfg.MaxCopyOut, defaultMaxCopyOut)
+	cfg.Limits = backend.Limits{
+		CPUs:        cfg.Limits.CPUs,
+		MemoryBytes: cmp.Or(cfg.Limits.MemoryBytes, defaultMemory),
+		DiskBytes:   cmp.Or(cfg.Limits.DiskBytes, defaultDisk),
+		PIDs:        cmp.Or(cfg.Limits.PIDs, defaultPIDs),
+	}
+	r, err := newRoots(cfg.WorkspaceRoots, []string{cfg.State.Path(), cfg.ManifestHome})
+	if err != nil {
+		return nil, err
+	}
+	return &Manager{
+		cfg: cfg, log: cfg.Logger, manifests: manifest.Loader{Home: cfg.ManifestHome},
+		roots: r, decisions: newDecisionLog(cfg.State),
+	}, nil
+}
+
+// engine finds the backend that a record names.
+func (m *Manager) engine(name string) (backend.Backend, error) {
+	i := slices.IndexFunc(m.cfg.Backends, func(b backend.Backend) bool { return b.Name() == name })
+	if i < 0 {
+		return nil, fmt.Errorf("this build has no backend %q for the bottle: use the program that launched it", name)
+	}
+	return m.cfg.Backends[i], nil
+}
+
+// selectBackend applies the selection rules to the names that a request and
+// its manifest give. They may not contradict each other or the operator.
+func (m *Manager) selectBackend(ctx context.Context, asked, manifests string) (backend.Selected, error) {
+	explicit := m.cfg.Backend
+	for _, want := range []struct{ field, name string }{{"backend of the manifest", manifests}, {"backend", asked}} {
+		if want.name == "" || want.name == explicit {
+			continue
+		}
+		if explicit != "" {
+			return backend.Selected{}, &InvalidError{Field: want.field, Problem: fmt.Sprintf("%.60q was asked for, but the operator's choice is %q", want.name, explicit), Allowed: []string{explicit}}
+		}
+		explicit = want.name
+	}
+	env, _ := m.cfg.LookupEnv(envBackend)
+	return backend.Select(ctx, backend.Selection{Explicit: explicit, Env: env, GOOS: m.cfg.GOOS, Backends: m.cfg.Backends})
+}
+
+// principalName is how a record names who launched it; "" sees nothing.
+func principalName(who Principal) string {
+	switch who.Kind {
+	case Operator:
+		return string(Operator)
+	case Guest:
+		if who.Bottle != "" {
+			return string(Guest) + ":" + who.Bottle
+		}
+	}
+	return ""
+}
+
+// maySee reports whether who may know of a bottle launched by launcher.
+func maySee(who Principal, launcher string) bool {
+	return who.Kind == Operator || launcher != "" && launcher == principalName(who)
+}
+
+// record reads the record of a bottle that who may see; any other bottle is
+// backend.ErrNotFound.
+func (m *Manager) record(who Principal, id backend.ID) (state.Record, error) {
+	if err := id.Validate(); err != nil {
+		return state.Record{}, &InvalidError{Field: "id", Problem: err.Error()}
+	}
+	r, err := m.cfg.State.Read(id)
+	switch {
+	case err == nil && maySee(who, r.Principal):
+		return r, nil
+	case err != nil && (who.Kind == Operator || errors.Is(err, backend.ErrNotFound)):
+		return state.Record{}, err
+	}
+	return state.Record{}, fmt.Errorf("bottle %s: %w", id, backend.ErrNotFound)
+}
+
+// usable gives a bottle that was handed over, with its backend. Before that no
+// call may reach the guest: its isolation is not proven.
+func (m *Manager) usable(who Principal, id backend.ID) (state.Record, backend.Backend, error) {
+	r, err := m.record(who, id)
+	if err != nil {
+		return r, nil, err
+	}
+	if r.Phase != state.Ready {
+		return r, nil, fmt.Errorf("bottle %s is %s and cannot be used: %w", id, r.Phase, backend.ErrNotRunning)
+	}
+	b, err := m.engine(r.Backend)
+	return r, b, err
+}

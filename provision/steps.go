@@ -1,0 +1,189 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/provision/manifest"
+	"github.com/bottle-mcp/bottle-mcp/provision/state"
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/ca"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
+)
+
+// caSlack is how long the bottle's CA outlives the bottle, for guests whose
+// clock is ahead.
+const caSlack = 24 * time.Hour
+
+// reserve takes the id.
+func reserve(ctx context.Context, l *launch) (string, error) {
+	p, now := l.plan, l.m.cfg.Now()
+	l.record = state.Record{
+		ID: p.ID, Owner: l.m.cfg.State.Owner(), Phase: state.Reserved, Label: p.Label, Agent: p.Agent, Bottles: p.Bottles,
+		Backend: p.Backend, Isolation: p.Isolation, Principal: l.r.principal,
+		Created: now.Round(0).UTC(), Expires: now.Add(p.TTL).Round(0).UTC(),
+		Policy: p.Policy, Limits: p.Limits, Digest: p.Digest, Launcher: state.Self(),
+	}
+	if p.Workspace != nil {
+		l.record.Workspace = p.Workspace.Host
+	}
+	l.detail = detail{Routes: p.Routes, Services: p.Services}
+	lock, err := l.m.cfg.State.Reserve(ctx, l.record)
+	if err != nil {
+		return "", err
+	}
+	l.lock = lock
+	return string(p.ID), nil
+}
+
+// unreserve gives the id back, unless something of the bottle is still there:
+// then the record stays and says what is to be removed.
+func unreserve(_ context.Context, l *launch) error {
+	if l.lock == nil {
+		return nil
+	}
+	if l.undoErr == nil {
+		return l.lock.Remove()
+	}
+	l.record.Phase, l.record.Problem = state.Removing, l.undoErr.Error()
+	return errors.Join(l.lock.Write(l.record), l.lock.Unlock())
+}
+
+// render makes the CA, collects the credentials and writes the policy in the
+// sidecar's words.
+func render(_ context.Context, l *launch) (string, error) {
+	cert, key, err := ca.NewAuthority(string(l.plan.ID), l.record.Expires.Add(caSlack))
+	if err != nil {
+		return "", err
+	}
+	routes, tokens, err := l.m.renderRoutes(l.r.routes)
+	if err != nil {
+		return "", err
+	}
+	l.caCert = cert
+	l.config = sidecars.Config{Bottle: string(l.plan.ID), Routes: routes, CACert: string(cert)}
+	l.secrets = sidecars.Secrets{CAKey: key, Tokens: tokens}
+	return fmt.Sprintf("%d routes, %d credentials", len(routes), len(tokens)), nil
+}
+
+// renderRoutes gives each host variable one slot, in the order of the routes.
+func (m *Manager) renderRoutes(routes []manifest.Route) ([]sidecars.Route, map[string]secret.Value, error) {
+	out := []sidecars.Route{}
+	slots, tokens := map[string]string{}, map[string]secret.Value{}
+	for _, r := range routes {
+		s := sidecars.Route{Host: r.Host, Ports: r.Ports, Private: r.Private}
+		if r.Auth != nil {
+			slot, ok := slots[r.Auth.TokenRef]
+			if !ok {
+				token, err := m.token(r.Auth.TokenRef)
+				if err != nil {
+					return nil, nil, err
+				}
+				slot = "EGRESS_TOKEN_" + strconv.Itoa(len(slots))
+				slots[r.Auth.TokenRef], tokens[slot] = slot, token
+			}
+			s.Auth = &sidecars.Auth{Scheme: r.Auth.Scheme, Slot: slot}
+		}
+		out = append(out, s)
+	}
+	return out, tokens, nil
+}
+
+// token reads a credential from the host's environment. Errors name the
+// variable and never its value.
+func (m *Manager) token(ref string) (secret.Value, error) {
+	field := "egress.routes[].auth.token_ref"
+	value, ok := m.cfg.LookupEnv(ref)
+	switch {
+	case !ok || value == "":
+		return secret.Value{}, &InvalidError{Field: field, Problem: fmt.Sprintf("the host variable %s is not set; set it where the server is started", ref)}
+	case strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return secret.Value{}, &InvalidError{Field: field, Problem: fmt.Sprintf("the host variable %s holds a blank, a control or a non-ASCII character; set it to the bare token", ref)}
+	}
+	return secret.New(value), nil
+}
+
+// checkToken reports whether token would find a credential.
+func (m *Manager) checkToken(ref string) error {
+	_, err := m.token(ref)
+	return err
+}
+
+// startSidecar starts the services. From here on the engine may hold something
+// of the bottle, whatever the outcome.
+func startSidecar(ctx context.Context, l *launch) (string, error) {
+	l.record.Phase = state.Launching
+	if err := l.lock.Write(l.record); err != nil {
+		return "", err
+	}
+	l.engaged = true
+	endpoints, err := l.r.engine.StartSidecar(ctx, backend.SidecarSpec{
+		ID: l.plan.ID, Owner: l.record.Owner, Services: l.plan.Services,
+		Config: l.config, Secrets: l.secrets, Expires: l.record.Expires,
+	})
+	l.secrets = sidecars.Secrets{} // nobody here needs them any more
+	if errors.Is(err, backend.ErrExists) {
+		// Not this launch's: it must not be removed with it.
+		l.engaged = false
+		return "", fmt.Errorf("the engine has a bottle of this id that no record knows; clean up orphans: %w", err)
+	}
+	if err != nil {
+		return "", err
+	}
+	if endpoints.Egress == "" {
+		return "", errors.New("the backend serves no egress proxy; nothing could be reached or refused with a reason")
+	}
+	l.record.Endpoints = endpoints
+	return endpoints.Egress, nil
+}
+
+func removeFromEngine(ctx context.Context, l *launch) error {
+	if !l.engaged {
+		return nil
+	}
+	return l.r.engine.Remove(ctx, l.plan.ID)
+}
+
+// wireEnvironment builds the guest's environment from what the sidecar offers.
+func wireEnvironment(_ context.Context, l *launch) (string, error) {
+	extra := map[string]string{}
+	for name, v := range l.r.env {
+		value := v.Literal
+		if v.FromHost != "" {
+			text, ok := l.m.cfg.LookupEnv(v.FromHost)
+			if !ok || !validValue(text) {
+				return "", &InvalidError{Field: "env " + name + " of the manifest", Problem: fmt.Sprintf("the host variable %s is not set any more; set it where the server is started", v.FromHost)}
+			}
+			value = text
+		}
+		extra[name] = value
+	}
+	l.env = environment(wiring{endpoints: l.record.Endpoints, extra: extra})
+	return fmt.Sprintf("%d variables", len(l.env)), nil
+}
+
+func startAgent(ctx context.Context, l *launch) (string, error) {
+	err := l.r.engine.StartAgent(ctx, backend.AgentSpec{
+		ID: l.plan.ID, Isolation: l.plan.Isolation, Env: l.env, CACert: l.caCert, Limits: l.plan.Limits,
+	})
+	return l.plan.Isolation, err
+}
+
+// handOver writes the record that makes the bottle usable.
+func handOver(_ context.Context, l *launch) (string, error) {
+	l.record.Phase = state.Ready
+	raw, err := l.detail.encode()
+	if err != nil {
+		return "", err
+	}
+	l.record.Detail = raw
+	if err := l.lock.Write(l.record); err != nil {
+		return "", err
+	}
+	return "expires " + l.record.Expires.Format(time.RFC3339), nil
+}

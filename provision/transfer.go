@@ -1,0 +1,308 @@
+package provision
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/backend/archive"
+)
+
+// maxSkips is how many left-out entries a report lists.
+const maxSkips = 100
+
+// transfer is one copy into a guest.
+type transfer struct {
+	source  archive.Source
+	guest   string // directory to unpack below
+	user    string
+	exclude []string
+}
+
+// CopyIn packs the host path (inside the roots) into the guest. The guest path
+// is a directory, which is made when it is missing; for a single file it may
+// also be the file itself, when it has the same name.
+func (m *Manager) CopyIn(ctx context.Context, who Principal, id backend.ID, host, guest string, opts CopyOptions) (CopyResult, error) {
+	_, engine, err := m.usable(who, id)
+	if err != nil {
+		return CopyResult{}, err
+	}
+	if guest, err = guestPath(guest); err != nil {
+		return CopyResult{}, err
+	}
+	h, err := m.roots.resolve("host path", host, forReading)
+	if err != nil {
+		return CopyResult{}, err
+	}
+	root, err := h.open()
+	if err != nil {
+		return CopyResult{}, fmt.Errorf("copy %s into bottle %s: %w", host, id, err)
+	}
+	defer func() { _ = root.Close() }()
+	info, err := root.Lstat(h.rel)
+	if err != nil {
+		return CopyResult{}, fmt.Errorf("copy %s into bottle %s: %w", host, id, err)
+	}
+	if !info.IsDir() && path.Base(guest) == info.Name() {
+		guest = path.Dir(guest)
+	}
+	result, err := send(ctx, engine, id, transfer{
+		source: archive.Source{Root: root, Name: h.rel}, guest: guest, user: opts.User, exclude: opts.Exclude,
+	})
+	if err != nil {
+		return result, fmt.Errorf("copy %s into bottle %s: %w", host, id, err)
+	}
+	return result, nil
+}
+
+// send packs on the host and unpacks in the guest.
+func send(ctx context.Context, engine backend.Backend, id backend.ID, t transfer) (CopyResult, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r, w := io.Pipe()
+	digest := newDigester()
+	var packed backend.CopyReport
+	packErr := make(chan error, 1)
+	go func() {
+		var err error
+		packed, err = archive.Pack(ctx, io.MultiWriter(w, digest), t.source, archive.PackOptions{Exclude: t.exclude})
+		w.CloseWithError(err)
+		packErr <- err
+	}()
+	// A read that waits for the packer must not outlive the call.
+	stop := context.AfterFunc(ctx, func() { r.CloseWithError(context.Cause(ctx)) })
+	defer stop()
+	report, err := engine.Copy(ctx, id, backend.CopySpec{Direction: backend.CopyIn, Path: t.guest, User: t.user, Reader: r})
+	r.CloseWithError(errGone)
+	failed := <-packErr
+	sum := digest.sum()
+	if failed != nil && !errors.Is(failed, errGone) && ctx.Err() == nil {
+		err = failed // the host's side broke, and the guest only saw the end of it
+	}
+	report.Skipped = append(packed.Skipped, report.Skipped...)
+	report.SkippedMore += packed.SkippedMore
+	return outcome(report, sum), err
+}
+
+// errGone ends a stream whose other side is gone.
+var errGone = errors.New("the other side of the copy ended")
+
+// outcome bounds the list of skips and keeps the digest when it is of the one
+// file that arrived.
+func outcome(report backend.CopyReport, sum string) CopyResult {
+	if over := len(report.Skipped) - maxSkips; over > 0 {
+		report.SkippedMore += over
+		report.Skipped = report.Skipped[:maxSkips]
+	}
+	if report.Skipped == nil {
+		report.Skipped = []backend.Skip{}
+	}
+	if report.Files != 1 {
+		sum = ""
+	}
+	return CopyResult{CopyReport: report, SHA256: sum}
+}
+
+// CopyOut unpacks the guest path below the host path (inside the roots), which
+// is made when it is missing; for a single file it may also be the file
+// itself, when it has the same name.
+func (m *Manager) CopyOut(ctx context.Context, who Principal, id backend.ID, guest, host string, opts CopyOptions) (CopyResult, error) {
+	_, engine, err := m.usable(who, id)
+	if err != nil {
+		return CopyResult{}, err
+	}
+	if guest, err = guestPath(guest); err != nil {
+		return CopyResult{}, err
+	}
+	if err := checkExclude(opts.Exclude); err != nil {
+		return CopyResult{}, err
+	}
+	h, err := m.roots.resolve("host path", host, forWriting)
+	if err != nil {
+		return CopyResult{}, err
+	}
+	result, err := m.receive(ctx, engine, id, fetch{guest: guest, host: h, exclude: opts.Exclude})
+	if err != nil {
+		return result, fmt.Errorf("copy %s out of bottle %s: %w", guest, id, err)
+	}
+	return result, nil
+}
+
+// fetch is one copy out of a guest.
+type fetch struct {
+	guest   string
+	host    hostPath
+	exclude []string
+}
+
+// receive packs in the guest and unpacks on the host. The stream is hostile.
+func (m *Manager) receive(ctx context.Context, engine backend.Backend, id backend.ID, f fetch) (CopyResult, error) {
+	var report backend.CopyReport
+	sum := ""
+	packed, err := stream(ctx, engine, id, f.guest, func(ctx context.Context, r io.Reader) error {
+		digest := newDigester()
+		defer func() { sum = digest.sum() }()
+		wanted := filter(r, f.exclude)
+		defer func() { _ = wanted.Close() }()
+		var err error
+		report, err = m.unpack(ctx, io.TeeReader(wanted, digest), f)
+		return err
+	})
+	report.Skipped = append(report.Skipped, packed.Skipped...)
+	report.SkippedMore += packed.SkippedMore
+	return outcome(report, sum), err
+}
+
+// stream runs a copy out of the guest and hands its bytes to use. The error is
+// that of the side that failed first.
+func stream(ctx context.Context, engine backend.Backend, id backend.ID, guest string, use func(context.Context, io.Reader) error) (backend.CopyReport, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r, w := io.Pipe()
+	var packed backend.CopyReport
+	packErr := make(chan error, 1)
+	go func() {
+		var err error
+		packed, err = engine.Copy(ctx, id, backend.CopySpec{Direction: backend.CopyOut, Path: guest, Writer: w})
+		w.CloseWithError(err)
+		packErr <- err
+	}()
+	stop := context.AfterFunc(ctx, func() { r.CloseWithError(context.Cause(ctx)) })
+	defer stop()
+	useErr := use(ctx, r)
+	ended := ctx.Err()
+	if useErr != nil {
+		// Nobody reads any more: the guest's side is to end and not to wait.
+		r.CloseWithError(errGone)
+		cancel()
+	} else {
+		_, _ = io.Copy(io.Discard, io.LimitReader(r, maxTrailer))
+		r.CloseWithError(errGone)
+	}
+	guestErr := <-packErr
+	switch {
+	case ended != nil:
+		return packed, context.Cause(ctx)
+	case useErr != nil && (guestErr == nil || !errors.Is(useErr, guestErr) && !errors.Is(useErr, archive.ErrTruncated)):
+		return packed, useErr
+	}
+	return packed, guestErr
+}
+
+// maxTrailer is how much is read behind the end of an archive so that its
+// writer can finish.
+const maxTrailer = 1 << 20
+
+// unpack looks at the first entry to find out whether a directory or a single
+// file comes, and unpacks to the right place.
+func (m *Manager) unpack(ctx context.Context, r io.Reader, f fetch) (backend.CopyReport, error) {
+	none := backend.CopyReport{}
+	var seen bytes.Buffer
+	first, err := tar.NewReader(io.TeeReader(r, &seen)).Next()
+	if err != nil {
+		return none, fmt.Errorf("read the first entry: %w", truncated(err))
+	}
+	opts := archive.UnpackOptions{MaxBytes: m.cfg.MaxCopyOut}
+	rel := f.host.rel
+	if first.Typeflag != tar.TypeDir && rel != "." && filepath.Base(rel) == first.Name {
+		// Only the file itself may come: its directory was not asked for.
+		rel, opts.MaxEntries = filepath.Dir(rel), 1
+	}
+	root, err := f.host.open()
+	if err != nil {
+		return none, err
+	}
+	defer func() { _ = root.Close() }()
+	_, missing := root.Lstat(rel)
+	if err := root.MkdirAll(rel, 0o755); err != nil { //nolint:gosec // the operator's own files, as by cp
+		return none, fmt.Errorf("make the directory: %w", err)
+	}
+	dst, err := root.OpenRoot(rel)
+	if err != nil {
+		return none, err
+	}
+	defer func() { _ = dst.Close() }()
+	opts.RootMeta = errors.Is(missing, fs.ErrNotExist) && first.Typeflag == tar.TypeDir
+	return archive.Unpack(ctx, io.MultiReader(&seen, r), dst, opts)
+}
+
+func truncated(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w: %w", archive.ErrTruncated, err)
+	}
+	return err
+}
+
+// filter leaves entries out of an archive. Without patterns it is r itself.
+// Close it, or what it runs stays.
+func filter(r io.Reader, exclude []string) io.ReadCloser {
+	if len(exclude) == 0 {
+		return io.NopCloser(r)
+	}
+	out, w := io.Pipe()
+	go func() { w.CloseWithError(copyEntries(w, r, exclude)) }()
+	return out
+}
+
+func copyEntries(w io.Writer, r io.Reader, exclude []string) error {
+	in, out := tar.NewReader(r), tar.NewWriter(w)
+	for {
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			return out.Close()
+		}
+		if err != nil {
+			return err
+		}
+		if excluded(h.Name, exclude) {
+			continue
+		}
+		h.Format = tar.FormatPAX
+		if err := out.WriteHeader(h); err != nil {
+			return err
+		}
+		if _, err := io.Copy(out, in); err != nil { //nolint:gosec // the unpacker bounds it
+			return err
+		}
+	}
+}
+
+// excluded reports whether a pattern matches the entry or a directory it is in.
+func excluded(name string, exclude []string) bool {
+	for at := strings.TrimSuffix(path.Clean(name), "/"); at != "." && at != "/" && at != ""; at = path.Dir(at) {
+		if slices.ContainsFunc(exclude, func(pattern string) bool {
+			onPath, _ := path.Match(pattern, at)
+			onBase, _ := path.Match(pattern, path.Base(at))
+			return onPath || onBase
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+func checkExclude(patterns []string) error {
+	for _, p := range patterns {
+		if _, err := path.Match(p, "x"); err != nil {
+			return &InvalidError{Field: "exclude", Problem: fmt.Sprintf("pattern %.80q is malformed", p)}
+		}
+	}
+	return nil
+}
+
+// guestPath checks a path in the guest.
+func guestPath(p string) (string, error) {
+	if !path.IsAbs(p) || strings.ContainsRune(p, 0) || len(p) > 4096 {
+		return "", &InvalidError{Field: "guest path", Problem: fmt.Sprintf("%.200q is not an absolute path; begin it with '/'", p)}
+	}
+	return path.Clean(p), nil
+}

@@ -1,0 +1,46 @@
+package provision
+
+import (
+	"context"
+	"fmt"
+	"path"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/backend/archive"
+)
+
+// promptFile is where the guest reads its task, in a directory of the agent's.
+const promptFile = backend.AgentHome + "/.bottle/prompt.md"
+
+// copyWorkspace copies the workspace in with all that it holds, also .git. The
+// guest's side runs as the agent, who thereby owns it; so git trusts it.
+func copyWorkspace(ctx context.Context, l *launch) (string, error) {
+	root, err := l.r.workspace.open()
+	if err != nil {
+		return "", fmt.Errorf("open the workspace %s: %w", l.r.workspace, err)
+	}
+	defer func() { _ = root.Close() }()
+	result, err := send(ctx, l.r.engine, l.plan.ID, transfer{
+		source: archive.Source{Root: root, Name: l.r.workspace.rel}, guest: backend.GuestWorkspace,
+	})
+	if err != nil {
+		return "", fmt.Errorf("copy the workspace %s: %w", l.r.workspace, err)
+	}
+	l.detail.Copied = &result.CopyReport
+	text := fmt.Sprintf("%d files, %d bytes", result.Files, result.Bytes)
+	if n := len(result.Skipped) + result.SkippedMore; n > 0 {
+		text += fmt.Sprintf(", %d left out", n)
+	}
+	return text, nil
+}
+
+// writePrompt puts the agent's prompt and the task where the agent finds it.
+func writePrompt(ctx context.Context, l *launch) (string, error) {
+	_, err := writeFile(ctx, l.r.engine, l.plan.ID, guestFile{
+		path: promptFile, content: []byte(l.r.prompt + "\n"), mode: 0o644,
+	})
+	if err != nil {
+		return "", fmt.Errorf("write the prompt: %w", err)
+	}
+	return path.Base(promptFile), nil
+}
