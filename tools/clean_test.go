@@ -28,7 +28,11 @@ func TestClean(t *testing.T) {
 		"joiners stay":         {"\u0646\u200c\u0645 👩\u200d🚀", "\u0646\u200c\u0645 👩\u200d🚀"},
 		"emoji selector stays": {"☺\ufe0f", "☺\ufe0f"},
 		"hidden tags":          {"hi\U000e0041\U000e0042", `hi\U000e0041\U000e0042`},
-		"hidden selectors":     {"a\U000e0100", `a\U000e0100`},
+		"hidden selectors":     {"a\U000e0100\ufe05", `a\U000e0100\ufe05`},
+		"fillers":              {"a\u3164\u115fb", `a\u3164\u115fb`},
+		"unassigned":           {"\u05ec\U000e0fff", `\u05ec\U000e0fff`},
+		"noncharacter":         {"\ufffe", `\ufffe`},
+		"private use stays":    {"\ue0a0", "\ue0a0"},
 		"line separator":       {"a\u2028b\u2029c", `a\u2028b\u2029c`},
 		"BOM":                  {"\ufeffa", `\ufeffa`},
 		"invalid UTF-8":        {"a\xff\xfeb", "a\ufffd\ufffdb"},
@@ -84,11 +88,10 @@ func harmless(s string) bool {
 		return false
 	}
 	return !strings.ContainsFunc(s, func(r rune) bool {
-		if r == '\n' || r == '\t' || r == '\u200c' || r == '\u200d' {
+		if strings.ContainsRune("\n\t\u200c\u200d\ufe0e\ufe0f\ufffd", r) {
 			return false
 		}
-		return unicode.Is(unicode.Other, r) && !unicode.Is(unicode.Co, r) && !unicode.Is(unicode.Cs, r) ||
-			r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r)
+		return !unicode.IsGraphic(r) && !unicode.Is(unicode.Co, r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp, unicode.Variation_Selector)
 	})
 }
 

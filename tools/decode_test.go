@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"path"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/provision"
@@ -30,12 +33,16 @@ func FuzzArguments(f *testing.F) {
 	f.Add(1, []byte(`{"id":"b","job":"j1","action":"wait"}`))
 	f.Add(2, []byte(`{"id":"b","to":"bottle:x","content_base64":"AA=="}`))
 	f.Add(1, []byte(`{"ID":"b","command":null}`))
-	known := map[string]map[string]bool{}
-	list, err := (&toolset{}).build()
+	fake := newFake("b")
+	fake.onExec = exits(0, "\x1bout", "")
+	list, _, closer, err := New(Config{Bottles: fake})
 	if err != nil {
 		f.Fatal(err)
 	}
+	f.Cleanup(func() { _ = closer.Close() })
+	tools, outputs, known := map[string]Tool{}, map[string]*jsonschema.Schema{}, map[string]map[string]bool{}
 	for _, tool := range list {
+		tools[tool.Name], outputs[tool.Name] = tool, compile(f, tool.OutputSchema)
 		var schema struct{ Properties map[string]any }
 		if err := json.Unmarshal(tool.InputSchema, &schema); err != nil {
 			f.Fatal(err)
@@ -46,17 +53,20 @@ func FuzzArguments(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, tool int, args []byte) {
-		fake := newFake("b")
-		fake.live["b"].files["/f"] = []byte("content")
-		fake.onExec = exits(0, "\x1bout", "")
-		b := newBench(t, fake)
+		fake.mu.Lock()
+		fake.reqs = nil
+		fake.mu.Unlock()
+		fake.add("b", operator).files["/f"] = []byte("content")
 		name := names[uint(tool)%uint(len(names))]
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
-		r := b.callAs(ctx, name, Call{Arguments: args, Principal: operator})
+		r := tools[name].Handle(ctx, Call{Arguments: args, Principal: operator})
+		if _, err := checkResult(outputs[name], r); err != nil {
+			t.Fatalf("%s %s: %v", name, args, err)
+		}
 		var object map[string]json.RawMessage
 		if json.Unmarshal(args, &object) != nil {
-			if len(args) > 0 && !r.IsError {
+			if len(bytes.TrimSpace(args)) > 0 && !r.IsError {
 				t.Fatalf("%s took %q", name, args)
 			}
 			return
@@ -66,6 +76,8 @@ func FuzzArguments(f *testing.F) {
 				t.Fatalf("%s took the unknown argument %q", name, key)
 			}
 		}
+		fake.mu.Lock()
+		defer fake.mu.Unlock()
 		for _, req := range fake.reqs {
 			if problem := unsafe(req); problem != "" {
 				t.Fatalf("%s let %s through to provision: %+v", name, problem, req)
