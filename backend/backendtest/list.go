@@ -1,0 +1,63 @@
+package backendtest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
+)
+
+func (s *suite) list(t *testing.T) {
+	start := time.Now()
+	b := s.launch(t)
+	other := s.launch(t)
+	i, ok := s.instance(t, b.id)
+	if !ok {
+		t.Fatal("a running bottle is not listed")
+	}
+	if i.State != backend.Running || i.Owner != s.Owner {
+		t.Errorf("state %q, owner %q; want running, %q", i.State, i.Owner, s.Owner)
+	}
+	if alive, known := i.Services[sidecars.Egress]; !alive || !known || len(i.Services) != 1 {
+		t.Errorf("services %v, want the egress proxy alive", i.Services)
+	}
+	if i.Created.Before(start.Add(-slack)) || i.Created.After(time.Now().Add(slack)) {
+		t.Errorf("created %s, it is %s", i.Created, time.Now())
+	}
+	if d := i.Expires.Sub(b.expires).Abs(); d > slack {
+		t.Errorf("expires %s, asked for %s", i.Expires, b.expires)
+	}
+	if i.Usage.PIDs == 0 || i.Usage.MemoryBytes == 0 {
+		t.Errorf("usage %+v: zero is impossible, unknown is negative", i.Usage)
+	}
+	if err := s.Backend.Remove(t.Context(), b.id); err != nil {
+		t.Fatalf("Remove: %v", err)
+	}
+	if _, ok := s.instance(t, b.id); ok {
+		t.Error("a removed bottle is listed")
+	}
+	if i, ok := s.instance(t, other.id); !ok || i.State != backend.Running {
+		t.Errorf("removing one bottle changed another: %+v, %v", i, ok)
+	}
+}
+
+// expiry has a bottle that ends by itself, in the middle of a command.
+func (s *suite) expiry(t *testing.T) {
+	const ttl = 3 * time.Second
+	b := s.launch(t, expiring(ttl))
+	start := time.Now()
+	r := b.try(t.Context(), script0("sleep 60"), "")
+	if took := time.Since(start); took > ttl+5*time.Second {
+		t.Errorf("a command outlives its bottle: it ended after %s", took)
+	}
+	if r.err == nil && r.Signal == 0 {
+		t.Errorf("the command ended with %+v", r.ExitStatus)
+	}
+	await(t, 5*time.Second, "the bottle has ended", func() bool {
+		return gone(b.try(t.Context(), script0("echo alive"), "").err)
+	})
+	if i, ok := s.instance(t, b.id); ok && i.State != backend.Expired {
+		t.Errorf("an expired bottle is listed as %q", i.State)
+	}
+}
