@@ -149,9 +149,7 @@ func (p *Proxy) handshakeFailed(c *tunnelConn, err error, d sidecars.Decision) {
 		no = protocolRefusal(reasonPlaintext, "Only TLS is accepted inside a tunnel.",
 			"Use an https:// URL; for http:// send the absolute URL to the proxy instead of CONNECT.")
 		no.Status = http.StatusBadRequest
-		writeRawRefusal(c.guestConn, no, no.body(d))
-		_ = c.CloseWrite()
-		_, _ = io.CopyN(io.Discard, c, lingerBytes) // bounded by the handshake's deadline
+		answerRaw(c.guestConn, no, no.body(d))
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		no = protocolRefusal(reasonClientTimeout, "The client opened a tunnel and did not finish its TLS handshake in time.", askFix)
 	case errors.Is(err, io.EOF):

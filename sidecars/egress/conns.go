@@ -132,12 +132,9 @@ func (g *gate) Accept() (net.Conn, error) {
 // turnAway answers a connection over the limit without reading from it.
 func (p *Proxy) turnAway(c *guestConn) {
 	no := unavailable(reasonTooMany, "The bottle has too many connections open.")
-	_ = c.SetDeadline(time.Now().Add(lingerTime))
-	writeRawRefusal(c, no, no.body(sidecars.Decision{}))
-	_ = c.CloseWrite()
-	_, _ = io.CopyN(io.Discard, c, lingerBytes)
-	_ = c.Close()
 	p.record(sidecars.Decision{Time: time.Now()}, no)
+	answerRaw(c, no, no.body(sidecars.Decision{}))
+	_ = c.Close()
 }
 
 // handoff is the listener through which intercepted connections come back to
@@ -239,10 +236,16 @@ func sessionOf(r *http.Request) session {
 	return s
 }
 
-// writeRawRefusal answers on a connection that net/http does not serve.
-func writeRawRefusal(w io.Writer, no *refusal, body []byte) {
+// answerRaw answers on a connection that net/http does not serve, and waits a
+// moment for the client to read it.
+func answerRaw(c *guestConn, no *refusal, body []byte) {
+	_ = c.SetDeadline(time.Now().Add(lingerTime))
 	head := "HTTP/1.1 " + strconv.Itoa(no.Status) + " " + http.StatusText(no.Status) +
 		"\r\nContent-Type: application/json\r\n" + headerRefused + ": " + no.Reason +
 		"\r\nConnection: close\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n"
-	_, _ = io.WriteString(w, head+string(body))
+	if _, err := io.WriteString(c, head+string(body)); err != nil {
+		return
+	}
+	_ = c.CloseWrite()
+	_, _ = io.CopyN(io.Discard, c, lingerBytes)
 }

@@ -37,9 +37,8 @@ func (ex *exchange) forward(a ask, to *route) {
 	defer cancel()
 	ex.watch = newWatchdog(ex.p.limits.Idle, func() {
 		cancel()
-		past := time.Now().Add(-time.Second)
-		_ = ex.rc.SetReadDeadline(past)
-		_ = ex.rc.SetWriteDeadline(past)
+		_ = ex.rc.SetReadDeadline(time.Now().Add(-time.Second))
+		_ = ex.rc.SetWriteDeadline(time.Now().Add(time.Second)) // leaves time to say why
 	})
 	if ex.r.ContentLength != 0 {
 		// Both directions may flow at once; without this net/http would read
