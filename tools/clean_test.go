@@ -72,7 +72,7 @@ func TestCleanLine(t *testing.T) {
 
 func TestIsPlain(t *testing.T) {
 	for in, want := range map[string]bool{
-		"text\n\ttext": true, "windows\r\ntext": true, "é日": true, "": true,
+		"some\n\ttext": true, "windows\r\nlines": true, "é日": true, "": true,
 		"a\rb": false, "a\x1b[m": false, "\xff": false, "\u202e": false, "\x00": false,
 	} {
 		if got := isPlain([]byte(in)); got != want {

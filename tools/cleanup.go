@@ -49,7 +49,9 @@ func (t *toolset) cleanup(ctx context.Context, req *request, in cleanupInput) (*
 		out.Error = cleanError(err)
 	}
 	for _, item := range items {
-		if item.Done && !in.DryRun {
+		// Only what was removed: of a bottle that the caller may not see provision
+		// says that there is none, and its jobs go on.
+		if item.Done && item.Action == actionRemove {
 			t.jobs.forget(item.ID)
 		}
 		out.Items = append(out.Items, cleanupResult{
@@ -128,16 +130,18 @@ func (out *cleanupOutput) render() string {
 }
 
 func (item *cleanupResult) summary(dryRun bool) string {
-	what := "kept"
-	if item.Action == actionRemove {
-		switch {
-		case item.Done:
-			what = "removed"
-		case dryRun:
-			what = "would be removed"
-		default:
-			what = "NOT removed"
-		}
+	var what string
+	switch {
+	case item.Action != actionRemove && item.Done:
+		what = "is gone already"
+	case item.Action != actionRemove:
+		what = "is kept"
+	case item.Done:
+		what = "removed"
+	case dryRun:
+		what = "would be removed"
+	default:
+		what = "NOT removed"
 	}
 	if item.Reason != "" {
 		what += ": " + item.Reason

@@ -78,12 +78,12 @@ func New(cfg Config) ([]Tool, []ResourceTemplate, io.Closer, error) {
 // build makes the tools in the order that documentation shows them.
 func (t *toolset) build() ([]Tool, error) {
 	var list []Tool
-	for _, make := range []func() (Tool, error){t.launchTool, t.execTool, t.cpTool, t.listTool, t.cleanupTool} {
-		tool, err := make()
+	for _, tool := range []func() (Tool, error){t.launchTool, t.execTool, t.cpTool, t.listTool, t.cleanupTool} {
+		made, err := tool()
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, tool)
+		list = append(list, made)
 	}
 	return list, nil
 }

@@ -10,10 +10,10 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/provision"
 )
 
-const cpDescription = `Copy files between the host and a bottle, or write and read one file inline. Directories are copied with everything in them. Prefix the guest side with "bottle:"; relative guest paths begin in the workspace.
+const cpDescription = `Copy files between the host and a bottle, or write and read one file inline. Prefix the guest side with "bottle:"; relative guest paths begin in the workspace. "to" is a directory, made when missing: it gets what a source directory holds, or the source file under its own name.
 
 - Host to bottle: from "src", to "bottle:src"
-- Bottle to host: from "bottle:out/report.txt", to "out"
+- Bottle to host: from "bottle:out/report.txt", to "results"
 - Write a file: to "bottle:main.py" with "content" (text) or "content_base64"
 - Read a file: from "bottle:log.txt" with "inline" true
 
@@ -28,7 +28,7 @@ const (
 type cpInput struct {
 	ID            string   `json:"id" jsonschema:"minLength=1,maxLength=40,pattern=^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" jsonschema_description:"Bottle id"`
 	From          string   `json:"from,omitempty" jsonschema:"minLength=1,maxLength=4102" jsonschema_description:"Source: a host path, or bottle:PATH"`
-	To            string   `json:"to,omitempty" jsonschema:"minLength=1,maxLength=4102" jsonschema_description:"Destination: a host path, or bottle:PATH"`
+	To            string   `json:"to,omitempty" jsonschema:"minLength=1,maxLength=4102" jsonschema_description:"Destination directory: a host path, or bottle:PATH; with content the guest file"`
 	Content       *string  `json:"content,omitempty" jsonschema:"maxLength=262144" jsonschema_description:"Text to write to the guest file in to, in place of from"`
 	ContentBase64 *string  `json:"content_base64,omitempty" jsonschema:"maxLength=349528" jsonschema_description:"Bytes to write to the guest file in to, as base64"`
 	Inline        bool     `json:"inline,omitempty" jsonschema:"default=false" jsonschema_description:"Return the guest file in from, at most 262144 bytes, in place of to"`
@@ -130,13 +130,18 @@ func wholeRunes(b []byte) []byte {
 }
 
 func (p *cpPlan) output(r provision.CopyResult) *cpOutput {
-	out := &cpOutput{
+	return &cpOutput{
 		ID: string(p.id), Direction: p.direction,
 		Files: r.Files, Dirs: r.Dirs, Symlinks: r.Symlinks, Bytes: r.Bytes,
-		SHA256: r.SHA256, Skipped: []skipOutput{}, SkippedMore: r.SkippedMore,
+		SHA256: r.SHA256, Skipped: skipsOf(r.Skipped), SkippedMore: r.SkippedMore,
 	}
-	for _, s := range r.Skipped {
-		out.Skipped = append(out.Skipped, skipOutput{Path: cleanLine(s.Path, 400), Reason: cleanLine(s.Reason, 200)})
+}
+
+// skipsOf shows what was left out; names come from the guest or a repository.
+func skipsOf(skips []backend.Skip) []skipOutput {
+	out := []skipOutput{}
+	for _, s := range skips {
+		out = append(out, skipOutput{Path: cleanLine(s.Path, 400), Reason: cleanLine(s.Reason, 200)})
 	}
 	return out
 }
@@ -161,17 +166,24 @@ func (out *cpOutput) render(p *cpPlan) string {
 	if out.SHA256 != "" {
 		t.line("SHA-256: %s", out.SHA256)
 	}
-	if n := len(out.Skipped) + out.SkippedMore; n > 0 {
-		t.line("Left out %s:", plural(n, "entry"))
-		for i, s := range out.Skipped {
-			if i == 20 {
-				break
-			}
-			t.line("- %s: %s", s.Path, s.Reason)
-		}
-		if n > 20 {
-			t.line("- and %d more", n-min(20, len(out.Skipped)))
-		}
-	}
+	renderSkips(&t, out.Skipped, out.SkippedMore)
 	return t.String()
+}
+
+// maxSkips is how many skipped entries the text names.
+const maxSkips = 20
+
+func renderSkips(t *text, skips []skipOutput, more int) {
+	total := len(skips) + more
+	if total == 0 {
+		return
+	}
+	t.line("Left out %s:", plural(total, "entry"))
+	shown := min(len(skips), maxSkips)
+	for _, s := range skips[:shown] {
+		t.line("- %s: %s", s.Path, s.Reason)
+	}
+	if shown < total {
+		t.line("- and %d more", total-shown)
+	}
 }

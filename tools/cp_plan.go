@@ -84,7 +84,7 @@ func (in cpInput) planWrite(c *checks, p *cpPlan, guest string, isGuest bool) {
 		if err != nil || mode > 0o777 {
 			c.fail("mode", `must be three octal digits such as "0644" or "755", not %.20q`, in.Mode)
 		}
-		p.options.Mode = uint32(mode) //nolint:gosec // at most 0777
+		p.options.Mode = uint32(mode)
 	}
 }
 

@@ -100,15 +100,15 @@ func unsafe(req any) string {
 		if !cleanAbsolute(r.Guest) {
 			return "a guest path"
 		}
-		if strings.HasPrefix(r.Host, "-") || strings.ContainsAny(r.Host, "\x00\n") || slices.Contains(strings.Split(r.Host, "/"), "..") {
+		if optionOrUp(r.Host) {
 			return "a host path"
 		}
 	case provision.LaunchRequest:
-		if r.ID != "" && r.ID.Validate() != nil || strings.HasPrefix(r.Label, "-") || strings.ContainsAny(r.Label+r.Workspace, "\x00\n") || r.TTL < 0 || r.Limits.MemoryBytes < 0 {
+		if r.ID != "" && r.ID.Validate() != nil || optionOrUp(r.Label) || optionOrUp(r.Workspace) || r.TTL < 0 || r.Limits.MemoryBytes < 0 {
 			return "a launch"
 		}
 		for _, name := range append(r.Bottles, r.Agent) {
-			if strings.HasPrefix(name, "-") || strings.ContainsAny(name, "/\x00\n") || strings.Contains(name, "..") {
+			if optionOrUp(name) || strings.Contains(name, "/") {
 				return "a manifest's name"
 			}
 		}
@@ -120,6 +120,12 @@ func unsafe(req any) string {
 		}
 	}
 	return ""
+}
+
+// optionOrUp reports text that could be taken for an option, leads upwards, or
+// holds what ends a line or a string.
+func optionOrUp(s string) bool {
+	return strings.HasPrefix(s, "-") || strings.ContainsAny(s, "\x00\n") || slices.Contains(strings.Split(s, "/"), "..")
 }
 
 func cleanAbsolute(p string) bool {

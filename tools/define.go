@@ -2,6 +2,7 @@ package tools
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -72,6 +73,10 @@ func serve[In any](t *toolset, name string, handle handler[In]) func(context.Con
 		defer p.stop()
 		r, err := handle(ctx, &request{Call: call, progress: p}, in)
 		if err != nil {
+			// An engine may answer a cancelled call with the cause alone.
+			if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
+				err = fmt.Errorf("%w: %w", err, ended)
+			}
 			return t.errorResult(name, call, err)
 		}
 		return r.result()

@@ -3,6 +3,7 @@ package tools
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -76,9 +77,11 @@ func (p *execPlan) fit(e ended, kept *capture) *reply {
 
 // encodedSize is about how long the reply is on the wire.
 func (r *reply) encodedSize() int {
-	structured, _ := json.Marshal(r.structured) // a struct of ours: it cannot fail
-	text, _ := json.Marshal(r.text)
-	return len(structured) + len(text)
+	body, err := json.Marshal([]any{r.structured, r.text})
+	if err != nil {
+		return math.MaxInt // as if it did not fit
+	}
+	return len(body)
 }
 
 // report renders a command and its output.

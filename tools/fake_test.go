@@ -38,7 +38,8 @@ type fakeBottles struct {
 	launch  func(report func(provision.Event)) error
 	cleanup func(req provision.CleanupRequest) ([]provision.CleanupItem, error)
 	openLog func() error
-	reqs    []any // what was asked for, in order
+	copied  *backend.CopyReport // of the next launch's workspace
+	reqs    []any               // what was asked for, in order
 }
 
 type fakeBottle struct {
@@ -182,6 +183,7 @@ func (f *fakeBottles) Launch(ctx context.Context, plan *provision.Plan, report f
 		return &again, nil
 	}
 	b := f.add(plan.ID, operator)
+	b.WorkspaceCopy = f.copied
 	b.StepTimings = []provision.StepTiming{{Step: "reserve", Elapsed: 1500 * time.Microsecond}}
 	return &b.Bottle, ctx.Err()
 }

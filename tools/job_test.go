@@ -103,7 +103,7 @@ func TestJobIsSignalled(t *testing.T) {
 	}
 	contains(t, text, "ended by SIGTERM")
 	if out, _ = ask(t, b, id, `,"action":"signal"`); out.Job.State != jobExited {
-		t.Fatalf("signalling an ended job: %+v", out.Job)
+		t.Fatalf("a signal to an ended job: %+v", out.Job)
 	}
 }
 
@@ -125,7 +125,7 @@ func TestJobTail(t *testing.T) {
 	b := newBench(t, f)
 	id := begin(t, b, `{"id":"b","command":["x"],"background":true}`)
 	out, _ := ask(t, b, id, `,"tail_bytes":20`)
-	if !strings.HasSuffix(out.Stdout, "\nline\nline\nlast line\n") || len(out.Stdout) > 60 || !out.StdoutTruncated {
+	if !strings.HasSuffix(out.Stdout, "\nline\nlast line\n") || len(out.Stdout) > 60 || !out.StdoutTruncated {
 		t.Fatalf("tail %q", out.Stdout)
 	}
 	if got := readAll(t, b, out.OutputURI); len(got) != 10010 {
@@ -259,6 +259,23 @@ func TestCleanupEndsJobs(t *testing.T) {
 	case <-ended:
 	case <-time.After(5 * time.Second):
 		t.Fatal("the job still runs")
+	}
+}
+
+// TestCleanupByAStrangerEndsNoJob lets a caller clean up the id of a bottle that
+// it may not see: provision says that there is none, and nothing may end.
+func TestCleanupByAStrangerEndsNoJob(t *testing.T) {
+	f := newFake("b")
+	f.onExec = hangs("")
+	f.cleanup = func(req provision.CleanupRequest) ([]provision.CleanupItem, error) {
+		return []provision.CleanupItem{{ID: req.IDs[0], Action: "keep", Reason: "there is no such bottle", Done: true}}, nil
+	}
+	b := newBench(t, f)
+	id := begin(t, b, `{"id":"b","command":["x"],"background":true}`)
+	stranger := provision.Principal{Kind: provision.Guest, Bottle: "z"}
+	b.callAs(t.Context(), "cleanup", Call{Arguments: json.RawMessage(`{"ids":["b"]}`), Principal: stranger})
+	if out, _ := ask(t, b, id, ""); out.Job.State != jobRunning {
+		t.Fatalf("%+v", out.Job)
 	}
 }
 

@@ -62,7 +62,7 @@ func (t *toolset) launch(ctx context.Context, req *request, in launchInput) (*re
 	if err != nil {
 		return nil, err
 	}
-	return t.launched(b, plan), nil
+	return t.launched(b), nil
 }
 
 // request checks the arguments and says them in provision's words.

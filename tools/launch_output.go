@@ -20,10 +20,20 @@ type launchOutput struct {
 	Endpoints      endpointsOutput `json:"endpoints" jsonschema_description:"Services as the guest sees them"`
 	Limits         limitsOutput    `json:"limits" jsonschema_description:"Resource limits; absent ones are the backend's defaults"`
 	ExpiresAt      *time.Time      `json:"expires_at,omitempty" jsonschema_description:"When the bottle is removed by itself"`
-	Workspace      string          `json:"workspace,omitempty" jsonschema_description:"Workspace in the guest; for a dry run the host directory that would be copied"`
+	Workspace      string          `json:"workspace,omitempty" jsonschema_description:"Host directory that was copied into the guest's workspace, or would be"`
+	WorkspaceCopy  *copyCounts     `json:"workspace_copy,omitempty" jsonschema_description:"What was copied from it"`
 	Report         reportOutput    `json:"report" jsonschema_description:"Isolation self-test and walls"`
 	Steps          []stepOutput    `json:"steps" jsonschema_description:"Launch steps and how long each took"`
 	Plan           *planOutput     `json:"plan,omitempty" jsonschema_description:"What would be done, for a dry run"`
+}
+
+type copyCounts struct {
+	Files       int          `json:"files" jsonschema_description:"Files"`
+	Dirs        int          `json:"dirs" jsonschema_description:"Directories"`
+	Symlinks    int          `json:"symlinks" jsonschema_description:"Symbolic links"`
+	Bytes       int64        `json:"bytes" jsonschema_description:"Bytes of content"`
+	Skipped     []skipOutput `json:"skipped" jsonschema_description:"Entries left out"`
+	SkippedMore int          `json:"skipped_more,omitempty" jsonschema_description:"Entries left out beyond those listed"`
 }
 
 type routeOutput struct {
@@ -120,7 +130,7 @@ func planned(p *provision.Plan) *reply {
 }
 
 // launched is the reply for a bottle that runs.
-func (t *toolset) launched(b *provision.Bottle, plan *provision.Plan) *reply {
+func (t *toolset) launched(b *provision.Bottle) *reply {
 	out := launchOutput{
 		ID:             string(b.ID),
 		State:          string(b.State),
@@ -134,15 +144,27 @@ func (t *toolset) launched(b *provision.Bottle, plan *provision.Plan) *reply {
 		ExpiresAt:      moment(b.Expires),
 		Workspace:      cleanLine(b.Workspace, 4096),
 		Report:         reportOf(b.Report),
+		WorkspaceCopy:  countsOf(b.WorkspaceCopy),
 		Steps:          []stepOutput{},
 	}
 	for _, s := range b.StepTimings {
 		out.Steps = append(out.Steps, stepOutput{Step: s.Step, ElapsedMS: milliseconds(s.Elapsed)})
 	}
-	return &reply{structured: out, text: out.render(t.now(), plan.Workspace != nil)}
+	return &reply{structured: out, text: out.render(t.now())}
 }
 
-func (out *launchOutput) render(now time.Time, copied bool) string {
+// countsOf shows what the launch copied.
+func countsOf(r *backend.CopyReport) *copyCounts {
+	if r == nil {
+		return nil
+	}
+	return &copyCounts{
+		Files: r.Files, Dirs: r.Dirs, Symlinks: r.Symlinks, Bytes: r.Bytes,
+		Skipped: skipsOf(r.Skipped), SkippedMore: r.SkippedMore,
+	}
+}
+
+func (out *launchOutput) render(now time.Time) string {
 	var t text
 	verb := "is running"
 	if out.AlreadyRunning {
@@ -151,8 +173,9 @@ func (out *launchOutput) render(now time.Time, copied bool) string {
 	t.line("Bottle %s %s (backend %s, isolation %s). Self-test: %d passed, %d failed.",
 		out.ID, verb, out.Backend, out.Isolation, out.Report.Passed, out.Report.Failed)
 	t.line("Egress: %s", out.Policy)
-	if copied {
-		t.line("The workspace was copied to %s in the guest; changes there reach the host only by cp.", backend.GuestWorkspace)
+	if c := out.WorkspaceCopy; c != nil {
+		t.line("The workspace (%s, %s) was copied to %s in the guest; changes there reach the host only by cp.", plural(c.Files, "file"), byteSize(c.Bytes), backend.GuestWorkspace)
+		renderSkips(&t, c.Skipped, c.SkippedMore)
 	}
 	for _, m := range out.Report.Missing {
 		t.line("Not in force: %s (%s).", m.Name, m.Reason)

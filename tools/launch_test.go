@@ -87,15 +87,16 @@ func TestLaunchRefusesArguments(t *testing.T) {
 func TestLaunchResult(t *testing.T) {
 	f := newFake()
 	b := newBench(t, f)
+	f.copied = &backend.CopyReport{Files: 12, Bytes: 2048, Skipped: []backend.Skip{{Path: "s\x1bock", Reason: "socket"}}}
 	r := b.call("launch", `{"id":"b","workspace":"src"}`)
 	out := structured[launchOutput](t, r)
-	if out.ID != "b" || out.State != "running" || out.AlreadyRunning || out.DryRun || out.Plan != nil || out.Report.Passed != 1 || out.Report.Failed != 0 || out.ExpiresAt == nil {
+	if out.ID != "b" || out.State != "running" || out.AlreadyRunning || out.DryRun || out.Plan != nil || out.Report.Passed != 1 || out.Report.Failed != 0 || out.ExpiresAt == nil || out.WorkspaceCopy.Files != 12 {
 		t.Fatalf("%+v", out)
 	}
 	if len(out.Steps) != 1 || out.Steps[0].ElapsedMS != 1.5 {
 		t.Fatalf("steps %+v", out.Steps)
 	}
-	contains(t, r.text, "Bottle b is running", "1 passed, 0 failed", "Nothing may be reached.", backend.GuestWorkspace, "cgroup memory (not delegated)", "59 min", `exec {"id":"b"`)
+	contains(t, r.text, "Bottle b is running", "1 passed, 0 failed", "Nothing may be reached.", "workspace (12 files, 2.0 KiB) was copied to "+backend.GuestWorkspace, "Left out 1 entry", `s\x1bock: socket`, "cgroup memory (not delegated)", "59 min", `exec {"id":"b"`)
 
 	again := b.call("launch", `{"id":"b","workspace":"src"}`)
 	if !structured[launchOutput](t, again).AlreadyRunning {
@@ -137,4 +138,17 @@ func TestLaunchErrors(t *testing.T) {
 			mustFail(t, newBench(t, f).call("launch", `{"id":"b"}`), tc.words...)
 		})
 	}
+}
+
+// TestCancelledCallIsNamed lets an engine answer a cancelled call with the
+// cause alone, as context.Cause gives it.
+func TestCancelledCallIsNamed(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	f := newFake()
+	f.launch = func(func(provision.Event)) error {
+		cancel(errors.New("the client went away"))
+		return context.Cause(ctx)
+	}
+	r := newBench(t, f).callAs(ctx, "launch", Call{Principal: operator})
+	mustFail(t, r, "the client went away", "the call was cancelled")
 }

@@ -39,7 +39,8 @@ type bottleOutput struct {
 	Usage            usageOutput     `json:"usage" jsonschema_description:"Resource use; absent values are not known"`
 	Jobs             []jobOutput     `json:"jobs" jsonschema_description:"Background jobs of this server in the bottle"`
 	Policy           string          `json:"policy" jsonschema_description:"Egress policy in words"`
-	Workspace        string          `json:"workspace,omitempty" jsonschema_description:"Workspace"`
+	Workspace        string          `json:"workspace,omitempty" jsonschema_description:"Host directory that was copied into the guest's workspace"`
+	Problem          string          `json:"problem,omitempty" jsonschema_description:"What is wrong with the bottle's record or engine"`
 	Details          *detailsOutput  `json:"details,omitempty" jsonschema_description:"With verbose"`
 }
 
@@ -118,6 +119,7 @@ func (t *toolset) bottleOutput(b *provision.Bottle, verbose bool) bottleOutput {
 		Jobs:      []jobOutput{},
 		Policy:    cleanLine(b.Policy, 4000),
 		Workspace: cleanLine(b.Workspace, 4096),
+		Problem:   cleanLine(b.Problem, 500),
 	}
 	now := t.now()
 	if !b.Created.IsZero() {
@@ -215,11 +217,15 @@ func (b *bottleOutput) summary() string {
 	if running > 0 {
 		parts = append(parts, plural(running, "job")+" running")
 	}
+	if b.Problem != "" {
+		parts = append(parts, b.Problem)
+	}
 	switch backend.State(b.State) {
 	case backend.Dead, backend.Expired:
 		parts = append(parts, "cleanup it")
 	case backend.Degraded:
 		parts = append(parts, "no way out any more: cleanup it and launch again")
+	default:
 	}
 	return strings.Join(parts, ", ")
 }

@@ -92,9 +92,10 @@ func TestCleanup(t *testing.T) {
 		isError bool
 		words   []string
 	}{
-		"partial":        {`{"all":true}`, mixed, nil, false, []string{"Removed 1 of 2 bottles", "- a removed", `- b NOT removed: busy\nmount`, "- c kept: .preserve", "call cleanup again"}},
+		"partial":        {`{"all":true}`, mixed, nil, false, []string{"Removed 1 of 2 bottles", "- a removed", `- b NOT removed: busy\nmount`, "- c is kept: .preserve", "call cleanup again"}},
 		"all failed":     {`{"all":true}`, mixed[1:], nil, true, []string{"Removed 0 of 1 bottle", "Next: "}},
-		"only kept":      {`{"all":true}`, mixed[2:], nil, false, []string{"Removed 0 of 0 bottles", "kept"}},
+		"only kept":      {`{"all":true}`, mixed[2:], nil, false, []string{"Removed 0 of 0 bottles", "c is kept"}},
+		"gone":           {`{"ids":["z"]}`, []provision.CleanupItem{{ID: "z", Action: "keep", Reason: "no such bottle", Done: true}}, nil, false, []string{"z is gone already: no such bottle"}},
 		"nothing":        {`{"orphans":true}`, nil, nil, false, []string{"Nothing to remove"}},
 		"dry":            {`{"all":true,"dry_run":true}`, mixed[1:], nil, false, []string{"Would remove 1 of 2 bottles", "b would be removed"}},
 		"ended early":    {`{"all":true}`, mixed[:1], fmt.Errorf("bottle z: %w", backend.ErrNotFound), false, []string{"a removed", "ended early: bottle z"}},
@@ -119,8 +120,8 @@ func TestCleanupRequests(t *testing.T) {
 	if out := structured[cleanupOutput](t, r); len(out.Items) != 2 || !out.Items[1].Done || len(f.live) != 0 {
 		t.Fatalf("%+v", out)
 	}
-	req := f.lastAsked(t).(provision.CleanupRequest)
-	if fmt.Sprint(req.IDs) != "[a b]" || req.Principal != operator {
+	req, ok := f.lastAsked(t).(provision.CleanupRequest)
+	if !ok || fmt.Sprint(req.IDs) != "[a b]" || req.Principal != operator {
 		t.Fatalf("%+v", req)
 	}
 	for _, args := range []string{`{}`, `{"ids":["a"],"all":true}`, `{"all":true,"orphans":true}`, `{"ids":[]}`} {

@@ -134,7 +134,11 @@ func TestOtherResources(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		contains(t, contents.(mcp.TextResourceContents).Text, words...)
+		body, ok := contents.(mcp.TextResourceContents)
+		if !ok {
+			t.Fatalf("%s: contents %T", uri, contents)
+		}
+		contains(t, body.Text, words...)
 	}
 }
 

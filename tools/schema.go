@@ -13,7 +13,7 @@ import (
 	"github.com/invopop/jsonschema"
 )
 
-// inputSchema describes T as arguments: closed, so that a misspelt argument is
+// inputSchema describes T as arguments: closed, so that a misspelled argument is
 // refused instead of ignored.
 func inputSchema[T any]() (json.RawMessage, error) { return reflectSchema[T](false) }
 
