@@ -124,7 +124,9 @@ func (m *Manager) secretPaths() []string {
 	out := append([]string{m.cfg.State.Path(), m.cfg.ManifestHome}, m.cfg.SecretPaths...)
 	// A guest has a home of its own, which may have the same name.
 	home, _ := m.cfg.LookupEnv("HOME")
-	if _, shared := below(home, backend.AgentHome); filepath.IsAbs(home) && !shared {
+	_, around := below(home, backend.AgentHome)
+	_, inside := below(backend.AgentHome, home)
+	if filepath.IsAbs(home) && !around && !inside {
 		for _, name := range []string{"", ".ssh", ".aws", ".config", ".gnupg", ".netrc", ".docker"} {
 			out = append(out, filepath.Join(home, name))
 		}

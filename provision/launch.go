@@ -17,6 +17,8 @@ const (
 	rollbackTimeout = 30 * time.Second
 	// otherLaunch is how long a launch waits for another one of the same id.
 	otherLaunch = 60 * time.Second
+	// maxTries is how often an id that was just given back is tried again.
+	maxTries = 5
 )
 
 // step is one part of a launch. do returns a short detail for people. undo
@@ -79,7 +81,7 @@ func (m *Manager) Launch(ctx context.Context, plan *Plan, report func(Event)) (*
 	if report == nil {
 		report = func(Event) {}
 	}
-	for {
+	for try := 0; ; try++ {
 		l := &launch{m: m, plan: plan, r: plan.resolved, report: report}
 		err := l.run(ctx)
 		if err == nil {
@@ -88,9 +90,12 @@ func (m *Manager) Launch(ctx context.Context, plan *Plan, report func(Event)) (*
 		if l.lock != nil || !errors.Is(err, backend.ErrExists) {
 			return nil, err
 		}
-		b, retry, err := m.existing(ctx, plan)
+		b, retry, failed := m.existing(ctx, plan)
 		if !retry {
-			return b, err
+			return b, failed
+		}
+		if try == maxTries {
+			return nil, err
 		}
 	}
 }

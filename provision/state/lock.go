@@ -34,6 +34,9 @@ func (s *Store) Reserve(ctx context.Context, r Record) (*Lock, error) {
 		return nil, err
 	}
 	for {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("reserve bottle %s: %w", r.ID, context.Cause(ctx))
+		}
 		err := s.bottles.Mkdir(string(r.ID), 0o700)
 		if errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("bottle %s: %w", r.ID, backend.ErrExists)
