@@ -97,5 +97,5 @@ func freeBytes(dir string) int64 {
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return -1
 	}
-	return int64(fs.Bavail) * int64(fs.Bsize) //nolint:unconvert // the types differ by platform
+	return int64(fs.Bavail) * int64(fs.Bsize) //nolint:gosec,unconvert // the types differ by platform
 }

@@ -189,7 +189,7 @@ func (c *cli) printDoctor(r doctorReport) {
 		c.printList("engine", orDash(b.Detail))
 		c.printList("isolation", strings.Join(b.Isolation, ", "))
 		c.printList("users", usersText(b.MultiUser))
-		c.printList("walls", orDash(strings.Join(b.Walls, ", ")))
+		c.printEach("walls", b.Walls)
 		for _, missing := range b.Missing {
 			c.printList(s.yellow("missing"), missing.Name+": "+missing.Reason)
 		}

@@ -48,7 +48,7 @@ func inCI() string {
 }
 
 // printSection prints a heading and one line per check. Checks of the same
-// name, run as several users with the same outcome, share a line.
+// name, run as several users with the same finding, share a line.
 func (c *cli) printSection(section *probeSection) {
 	s := c.con.outStyle()
 	heading := fmt.Sprintf("%-*s", c.con.width-timeColumn, section.Name)
@@ -67,13 +67,13 @@ type mergedCheck struct {
 	as []string
 }
 
-// mergeChecks groups checks that differ only in who ran them. A red check
-// keeps a line of its own.
+// mergeChecks groups checks that differ only in who ran them and in their time.
+// A red check keeps a line of its own.
 func mergeChecks(checks []probeCheck) []mergedCheck {
 	var rows []mergedCheck
 	for _, check := range checks {
 		at := slices.IndexFunc(rows, func(r mergedCheck) bool {
-			return check.As != "" && r.Name == check.Name && r.OK && check.OK
+			return check.As != "" && r.Name == check.Name && r.Detail == check.Detail && r.OK && check.OK
 		})
 		if at < 0 {
 			row := mergedCheck{probeCheck: check}
@@ -121,7 +121,7 @@ func (c *cli) printProbeEnd(r *probeReport) {
 	if r.Backend.Name != "" {
 		c.con.printf("\n%s\n", s.bold("walls"))
 		c.printList("backend", r.Backend.Name+", isolation class "+r.Backend.Isolation)
-		c.printList("in force", strings.Join(r.Backend.Walls, ", "))
+		c.printEach("in force", r.Backend.Walls)
 		for _, missing := range r.Backend.Missing {
 			c.printList(s.yellow("missing"), missing.Name+": "+missing.Reason)
 		}
@@ -149,6 +149,17 @@ func (c *cli) printList(label, text string) {
 			label = ""
 		}
 		c.con.printf("  %s%s\n", pad(label, labelColumn), line)
+	}
+}
+
+// printEach prints a label and one text a line beside it.
+func (c *cli) printEach(label string, texts []string) {
+	if len(texts) == 0 {
+		c.printList(label, "-")
+	}
+	for _, text := range texts {
+		c.printList(label, text)
+		label = ""
 	}
 }
 
