@@ -114,7 +114,9 @@ func newBed(t testing.TB, adjust func(b *bed, c *bedConfig)) *bed {
 	lazy := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { c.handler.ServeHTTP(w, r) })
 	b.secure = httptest.NewUnstartedServer(lazy)
 	b.secure.EnableHTTP2 = true
-	b.secure.TLS = &tls.Config{GetCertificate: minter.GetCertificate}
+	byAddress, err := minter.Leaf("127.0.0.1")
+	check(t, err)
+	b.secure.TLS = &tls.Config{GetCertificate: minter.GetCertificate, Certificates: []tls.Certificate{*byAddress}}
 	b.secure.Config.ErrorLog = discardLog()
 	b.secure.StartTLS()
 	b.plain = httptest.NewUnstartedServer(lazy)
