@@ -103,6 +103,31 @@ func TestHeadTailBoundsWhatCleaningAdds(t *testing.T) {
 	}
 }
 
+func TestHeadTailCutsBetweenLines(t *testing.T) {
+	var in bytes.Buffer
+	for i := range 1000 {
+		_, _ = fmt.Fprintf(&in, "line %d\r\n", i)
+	}
+	h := newHeadTail(200)
+	h.write(in.Bytes())
+	s := h.show(100, 100)
+	front, back, ok := strings.Cut(s.text, "[…")
+	_, back, _ = strings.Cut(back, "…]\n")
+	if !ok || !strings.HasSuffix(front, "line 11\n") || !strings.HasPrefix(back, "line 991\nline 992\n") {
+		t.Fatalf("%q … %q", front, back)
+	}
+	raw := len(front) + strings.Count(front, "\n") + len(back) + strings.Count(back, "\n")
+	if int64(raw)+s.omitted != s.total {
+		t.Fatalf("%d shown and %d omitted are not %d", raw, s.omitted, s.total)
+	}
+	long := newHeadTail(200)
+	long.write(bytes.Repeat([]byte("x"), 70))
+	long.write([]byte("\n" + strings.Repeat("y", 1000)))
+	if s := long.show(100, 100); strings.Count(s.text, "y") != 29+100 {
+		t.Fatalf("a long line is kept as far as it fits: %q", s.text)
+	}
+}
+
 func TestShowIsRepeatable(t *testing.T) {
 	h := newHeadTail(10)
 	h.write([]byte("0123456789abcdef"))

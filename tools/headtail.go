@@ -1,6 +1,9 @@
 package tools
 
-import "fmt"
+import (
+	"bytes"
+	"fmt"
+)
 
 // headTail keeps the first and the last bytes of a stream.
 type headTail struct {
@@ -61,13 +64,37 @@ func (h *headTail) show(head, tail int) shown {
 			return shown{text: text, total: h.total}
 		}
 	}
-	front, used := cleanPrefix(first, head, true)
+	_, used := cleanPrefix(first, head, true)
+	used = wholeLines(first[:used], head/4)
 	if gap == 0 {
 		last = first[used:]
 	}
-	back, kept := cleanSuffix(last, tail, true)
-	omitted := h.total - int64(used) - int64(kept)
-	return shown{text: front + marker(omitted, front, back) + back, total: h.total, omitted: omitted}
+	_, kept := cleanSuffix(last, tail, true)
+	back := last[len(last)-kept:]
+	back = back[brokenLine(back, tail/4):]
+	omitted := h.total - int64(used) - int64(len(back))
+	text := clean(first[:used])
+	end := clean(back)
+	return shown{text: text + marker(omitted, text, end) + end, total: h.total, omitted: omitted}
+}
+
+// wholeLines is how many bytes of b are whole lines, when that leaves out at
+// most spare bytes; else all of b. A broken line reads like another one: of
+// "19915" it may show "5".
+func wholeLines(b []byte, spare int) int {
+	if end := bytes.LastIndexByte(b, '\n') + 1; end > 0 && len(b)-end <= spare {
+		return end
+	}
+	return len(b)
+}
+
+// brokenLine is the length of the line that b begins in the middle of, when
+// that is at most spare bytes; else nothing is taken away.
+func brokenLine(b []byte, spare int) int {
+	if end := bytes.IndexByte(b, '\n') + 1; end > 0 && end <= spare && end < len(b) {
+		return end
+	}
+	return 0
 }
 
 // marker stands for what was left out, on a line of its own.
