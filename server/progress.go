@@ -15,6 +15,12 @@ import (
 // the protocol wants it to rise with every notification.
 const tick = 0.001
 
+// answerGap is kept between a call's last progress and its answer. The
+// TypeScript SDK handles a notification one turn after it is read but an answer
+// at once: of two messages in one read, the progress would come too late and be
+// reported as an error.
+const answerGap = 4 * time.Millisecond
+
 // reporter sends a call's progress. It writes into the same outbox as the
 // answer, and is closed before the answer is put: progress is never late. The
 // nil reporter, of a call without a token, does nothing.
@@ -105,13 +111,19 @@ func (r *reporter) repeat(every time.Duration) {
 	r.send(p)
 }
 
-// close silences the reporter for good: what a handler's forgotten goroutine
-// reports after the answer goes nowhere.
+// close silences the reporter for good, so that what a handler's forgotten
+// goroutine reports after the answer goes nowhere, and returns when the answer
+// may follow.
 func (r *reporter) close() {
 	if r == nil {
 		return
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.closed = true
+	gap := answerGap - time.Since(r.sent)
+	reported := r.newest != tools.Progress{}
+	r.mu.Unlock()
+	if reported && gap > 0 {
+		time.Sleep(gap)
+	}
 }
