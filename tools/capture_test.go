@@ -122,8 +122,8 @@ func TestHeadTailCutsBetweenLines(t *testing.T) {
 	}
 	long := newHeadTail(200)
 	long.write(bytes.Repeat([]byte("x"), 70))
-	long.write([]byte("\n" + strings.Repeat("y", 1000)))
-	if s := long.show(100, 100); strings.Count(s.text, "y") != 29+100 {
+	long.write([]byte("\n" + strings.Repeat("z", 1000)))
+	if s := long.show(100, 100); strings.Count(s.text, "z") != 29+100 {
 		t.Fatalf("a long line is kept as far as it fits: %q", s.text)
 	}
 }
