@@ -173,9 +173,9 @@ func kernelFiles() (string, error) {
 func readableNow(path string) (bool, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return false, nil //nolint:nilerr // out of reach, whatever the reason
+		return false, nil // out of reach, whatever the reason
 	}
-	f := os.NewFile(uintptr(fd), path) //nolint:gosec // a descriptor
+	f := os.NewFile(uintptr(fd), path)
 	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {

@@ -50,7 +50,7 @@ func hexAddr4(s string) (netip.Addr, error) {
 		return netip.Addr{}, errFormat
 	}
 	var b [4]byte
-	binary.LittleEndian.PutUint32(b[:], uint32(v)) //nolint:gosec // 32 bits
+	binary.LittleEndian.PutUint32(b[:], uint32(v))
 	return netip.AddrFrom4(b), nil
 }
 
@@ -159,7 +159,7 @@ func question(host string) []byte {
 	q := []byte{0x62, 0x74, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0} // recursion desired, one question
 	for label := range strings.SplitSeq(strings.TrimSuffix(host, "."), ".") {
 		label = label[:min(len(label), 63)]
-		q = append(append(q, byte(len(label))), label...)
+		q = append(append(q, byte(len(label)&0x3f)), label...)
 	}
 	return append(q, 0, 0, 1, 0, 1)
 }

@@ -3,6 +3,8 @@ package state
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,8 +17,14 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/backend"
 )
 
-// lockPoll is how often a taken lock is tried again.
-const lockPoll = 5 * time.Millisecond
+const (
+	// lockPoll is how often a taken lock is tried again.
+	lockPoll = 5 * time.Millisecond
+	// draftPrefix begins the names of reservations in the making, which are no
+	// ids; after draftAge one that nobody holds is litter.
+	draftPrefix = ".draft-"
+	draftAge    = time.Minute
+)
 
 // Lock is the right to change one bottle. It ends with Unlock or Remove, and
 // with the process.
@@ -29,33 +37,80 @@ type Lock struct {
 
 // Reserve makes the directory of a new bottle with its first record and locks
 // it. An id that is taken gives an error wrapping backend.ErrExists.
+//
+// The directory is made under another name and moved into place when it is
+// locked and holds its record: nobody ever sees it otherwise.
 func (s *Store) Reserve(ctx context.Context, r Record) (*Lock, error) {
 	if err := r.ID.Validate(); err != nil {
 		return nil, err
 	}
-	for {
-		if err := ctx.Err(); err != nil {
-			return nil, fmt.Errorf("reserve bottle %s: %w", r.ID, context.Cause(ctx))
-		}
-		err := s.bottles.Mkdir(string(r.ID), 0o700)
-		if errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("bottle %s: %w", r.ID, backend.ErrExists)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reserve bottle %s: %w", r.ID, err)
-		}
-		l, err := s.Lock(ctx, r.ID)
-		if errors.Is(err, backend.ErrNotFound) {
-			continue // somebody took the empty directory for an orphan's
-		}
-		if err != nil {
-			return nil, err
-		}
-		if err := l.Write(r); err != nil {
-			return nil, errors.Join(err, l.Remove())
-		}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("reserve bottle %s: %w", r.ID, context.Cause(ctx))
+	}
+	if _, err := s.bottles.Lstat(string(r.ID)); err == nil {
+		return nil, fmt.Errorf("bottle %s: %w", r.ID, backend.ErrExists)
+	}
+	var raw [8]byte
+	if _, err := rand.Read(raw[:]); err != nil {
+		return nil, fmt.Errorf("reserve bottle %s: %w", r.ID, err)
+	}
+	draft := draftPrefix + hex.EncodeToString(raw[:])
+	l, err := s.prepare(ctx, draft, r)
+	if err != nil {
+		return nil, fmt.Errorf("reserve bottle %s: %w", r.ID, err)
+	}
+	err = s.bottles.Rename(draft, string(r.ID))
+	if err == nil {
 		return l, nil
 	}
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.ENOTDIR) {
+		err = backend.ErrExists
+	}
+	return nil, errors.Join(fmt.Errorf("reserve bottle %s: %w", r.ID, err), s.bottles.RemoveAll(draft), l.Unlock())
+}
+
+// prepare makes a directory with a record and locks it.
+func (s *Store) prepare(ctx context.Context, draft string, r Record) (*Lock, error) {
+	if err := s.bottles.Mkdir(draft, 0o700); err != nil {
+		return nil, err
+	}
+	l := &Lock{store: s, id: r.ID}
+	var err error
+	if l.dir, err = s.bottles.Open(draft); err != nil {
+		return nil, errors.Join(err, s.bottles.RemoveAll(draft))
+	}
+	if err = flock(ctx, l.dir); err == nil {
+		l.root, err = s.bottles.OpenRoot(draft)
+	}
+	if err != nil {
+		return nil, errors.Join(err, l.dir.Close(), s.bottles.RemoveAll(draft))
+	}
+	if err := l.Write(r); err != nil {
+		return nil, errors.Join(err, s.bottles.RemoveAll(draft), l.Unlock())
+	}
+	return l, nil
+}
+
+// sweepDrafts removes reservations whose server died before they were in
+// place. A lock that is free tells them from those in the making, but for the
+// moment before the lock is taken, which age covers.
+func (s *Store) sweepDrafts(names []string) error {
+	var errs []error
+	for _, name := range names {
+		info, err := s.bottles.Lstat(name)
+		if err != nil || !info.IsDir() || time.Since(info.ModTime()) < draftAge {
+			continue
+		}
+		dir, err := s.bottles.Open(name)
+		if err != nil {
+			continue
+		}
+		if unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil { //nolint:gosec // a descriptor
+			errs = append(errs, s.bottles.RemoveAll(name))
+		}
+		errs = append(errs, dir.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // Lock takes the lock of a bottle, waiting for it as long as ctx allows. The
@@ -70,6 +125,9 @@ func (s *Store) Lock(ctx context.Context, id backend.ID) (*Lock, error) {
 		return nil, fmt.Errorf("lock bottle %s: %w", id, backend.ErrNotFound)
 	}
 	dir, err := s.bottles.Open(string(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = backend.ErrNotFound // removed since we looked
+	}
 	if err != nil {
 		return nil, fmt.Errorf("lock bottle %s: %w", id, err)
 	}

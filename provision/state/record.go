@@ -72,8 +72,8 @@ func (e *CorruptError) Unwrap() error { return e.Err }
 
 // Causes of a CorruptError that callers branch on.
 var (
-	// ErrNoRecord means that a directory holds no record: a reservation that
-	// has just begun, or one whose server died before it wrote it.
+	// ErrNoRecord means that a directory holds no record: what a removal that
+	// was cut short, or a backend, left behind.
 	ErrNoRecord = errors.New("there is no record")
 	// ErrForeign means that the record belongs to another owner id; nothing of
 	// the bottle may be touched.

@@ -240,6 +240,47 @@ func TestOneWins(t *testing.T) {
 	}
 }
 
+// TestDrafts: what a server leaves that dies while it reserves is swept, and
+// what another one has in the making is not.
+func TestDrafts(t *testing.T) {
+	root := t.TempDir()
+	s := open(t, root)
+	old := time.Now().Add(-2 * draftAge)
+	for _, name := range []string{"dead", "fresh", "held"} {
+		dir := filepath.Join(s.BottlesDir(), draftPrefix+name)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if name != "fresh" {
+			if err := os.Chtimes(dir, old, old); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	held, err := os.Open(filepath.Join(s.BottlesDir(), draftPrefix+"held"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := flock(t.Context(), held); err != nil {
+		t.Fatal(err)
+	}
+	open(t, root)
+	left, err := filepath.Glob(filepath.Join(s.BottlesDir(), draftPrefix+"*"))
+	if err != nil || len(left) != 2 || strings.HasSuffix(left[0], "dead") {
+		t.Errorf("left are %v, %v", left, err)
+	}
+	if err := held.Close(); err != nil {
+		t.Fatal(err)
+	}
+	open(t, root)
+	if left, err = filepath.Glob(filepath.Join(s.BottlesDir(), draftPrefix+"*")); err != nil || len(left) != 1 {
+		t.Errorf("left are %v, %v", left, err)
+	}
+	if entries, err := s.List(); err != nil || len(entries) != 0 {
+		t.Errorf("drafts are listed: %v, %v", entries, err)
+	}
+}
+
 func TestLockExcludes(t *testing.T) {
 	root := t.TempDir()
 	a, b := open(t, root), open(t, root)

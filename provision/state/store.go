@@ -81,7 +81,15 @@ func Open(root string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the state directory: %w", err)
 	}
-	return &Store{path: root, owner: owner, bottles: bottles}, nil
+	s := &Store{path: root, owner: owner, bottles: bottles}
+	drafts, err := filepath.Glob(filepath.Join(dir, draftPrefix+"*"))
+	for i := range drafts {
+		drafts[i] = filepath.Base(drafts[i])
+	}
+	if err = errors.Join(err, s.sweepDrafts(drafts)); err != nil {
+		return nil, errors.Join(fmt.Errorf("sweep the state directory: %w", err), bottles.Close())
+	}
+	return s, nil
 }
 
 func tighten(dir string) error {
