@@ -100,8 +100,7 @@ func BenchmarkCopy(b *testing.B) {
 			b.Run(name+"/"+tool, func(b *testing.B) {
 				for range b.N {
 					b.StopTimer()
-					dst, err := os.MkdirTemp(filepath.Dir(src), "dst")
-					must(b, err)
+					dst := b.TempDir()
 					b.StartTimer()
 					run(b, src, dst)
 					b.StopTimer()

@@ -229,10 +229,10 @@ func mergePAX(hdr *tar.Header, records string) bool {
 	for records != "" {
 		digits, rest, ok := strings.Cut(records, " ")
 		size, err := strconv.ParseUint(digits, 10, 16)
-		if !ok || err != nil || int(size) > len(records) || int(size) < len(digits)+2 || records[size-1] != '\n' { //nolint:gosec // 16 bits
+		if !ok || err != nil || int(size) > len(records) || int(size) < len(digits)+2 || records[size-1] != '\n' {
 			return false
 		}
-		key, value, _ := strings.Cut(rest[:int(size)-len(digits)-2], "=") //nolint:gosec // 16 bits
+		key, value, _ := strings.Cut(rest[:int(size)-len(digits)-2], "=")
 		records = records[size:]
 		switch {
 		case value == "" || strings.ContainsRune(value, 0):
@@ -260,8 +260,8 @@ func parseSeconds(s string) (time.Time, bool) {
 	}
 	sec, err := strconv.ParseUint(whole, 10, 40)
 	if err != nil || !dotted {
-		return time.Unix(int64(sec), 0), err == nil //nolint:gosec // 40 bits
+		return time.Unix(int64(sec), 0), err == nil
 	}
 	nsec, err := strconv.ParseUint(fraction, 10, 32)
-	return time.Unix(int64(sec), int64(nsec)), err == nil //nolint:gosec // 40 and 32 bits
+	return time.Unix(int64(sec), int64(nsec)), err == nil
 }

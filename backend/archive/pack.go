@@ -139,11 +139,11 @@ func (p *packer) content(at place) error {
 // readNames lists a directory. Types are not asked for: several file systems
 // do not tell them, and the entry is looked at anyway.
 func readNames(fd int) ([]string, error) {
-	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) //nolint:gosec // a descriptor
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
-	dir := os.NewFile(uintptr(dup), "directory") //nolint:gosec // a descriptor
+	dir := os.NewFile(uintptr(dup), "directory")
 	defer func() { _ = dir.Close() }()
 	return dir.Readdirnames(-1)
 }

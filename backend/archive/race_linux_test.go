@@ -48,7 +48,7 @@ func TestPackRace(t *testing.T) {
 		} else {
 			must(t, os.WriteFile(filepath.Join(a.dst, name), []byte("guest's own"), 0o644))
 		}
-		defer swapper(t, filepath.Join(a.dst, name), link)()
+		t.Cleanup(swapper(t, filepath.Join(a.dst, name), link))
 	}
 	own := 0
 	for range 400 {
@@ -177,7 +177,9 @@ func TestLockedDirectories(t *testing.T) {
 			t.Errorf("%s has mode %s and time %s", name, info.Mode(), info.ModTime())
 		}
 	}
-	must(t, os.Chmod(filepath.Join(a.dst, "ro"), 0o755))
+	for _, name := range []string{"ro", "nox"} { // for the look inside and the clean-up
+		must(t, os.Chmod(filepath.Join(a.dst, name), 0o755))
+	}
 	if info, err := os.Stat(filepath.Join(a.dst, "ro", "none")); err != nil || info.Mode().Perm() != 0o100 {
 		t.Errorf("none: %v, %v", info, err)
 	}

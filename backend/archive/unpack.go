@@ -53,9 +53,7 @@ func Unpack(ctx context.Context, r io.Reader, dst *os.Root, opts UnpackOptions) 
 	u.tree = &tree{top: int(top.Fd()), made: u.own}
 	defer u.tree.close()
 	err = u.entries()
-	if metaErr := u.applyMeta(); err == nil {
-		err = metaErr
-	}
+	u.applyMeta()
 	return u.report, err
 }
 
@@ -208,7 +206,7 @@ func timespec(t time.Time) unix.Timespec {
 
 // applyMeta gives the directories their modes and times. It runs after an
 // error too, because they were opened wider for filling.
-func (u *unpacker) applyMeta() error {
+func (u *unpacker) applyMeta() {
 	for _, d := range sortMeta(u.dirs) {
 		fd, err := u.tree.dir(d.parts, false)
 		if err == nil {
@@ -222,7 +220,6 @@ func (u *unpacker) applyMeta() error {
 			u.skipf(relName(d.parts)+"/", "its mode and time are not restored: %v", err)
 		}
 	}
-	return nil
 }
 
 // own gives what was just made to the owner the caller wants.

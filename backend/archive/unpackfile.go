@@ -165,7 +165,7 @@ func (u *unpacker) fillOpen(fd int, at spot, hdr *tar.Header, head []byte) error
 	return nil
 }
 
-func permissions(hdr *tar.Header) uint32 { return uint32(hdr.Mode & 0o777) } //nolint:gosec // masked
+func permissions(hdr *tar.Header) uint32 { return uint32(hdr.Mode & 0o777) }
 
 // pour streams the content of a large file.
 func (u *unpacker) pour(out *sparseWriter, hdr *tar.Header) error {
@@ -233,7 +233,7 @@ func (u *unpacker) hardLink(hdr *tar.Header, parents []string, base string) erro
 		return refuse("it is a hard link to what is not a file of this archive")
 	}
 	// The tree may close the directory when it goes to the link's own.
-	from, err = unix.FcntlInt(uintptr(from), unix.F_DUPFD_CLOEXEC, 0) //nolint:gosec // a descriptor
+	from, err = unix.FcntlInt(uintptr(from), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package backendtest
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -18,10 +19,14 @@ import (
 // allowedHost is the one host that the suite's bottles allow. It does not exist.
 const allowedHost = "allowed.invalid"
 
-// serial keeps the ids of one run apart, whatever the tests are named.
-var serial atomic.Int64 //nolint:gochecknoglobals // ids must differ across suites of one program
+// serial and run keep ids apart within a program, and between programs that
+// test on the same machine at the same time.
+var (
+	serial atomic.Int64                       //nolint:gochecknoglobals // see above
+	run    = strings.ToLower(rand.Text()[:6]) //nolint:gochecknoglobals // see above
+)
 
-func newID() backend.ID { return backend.ID(fmt.Sprintf("conform-%d", serial.Add(1))) }
+func newID() backend.ID { return backend.ID(fmt.Sprintf("conform-%s-%d", run, serial.Add(1))) }
 
 // bottle is a running bottle of the suite.
 type bottle struct {
@@ -69,7 +74,8 @@ func (s *suite) launch(t *testing.T, opts ...option) *bottle {
 // specs are those of an ordinary bottle.
 func (s *suite) specs(t *testing.T, id backend.ID) (backend.SidecarSpec, backend.AgentSpec) {
 	t.Helper()
-	cert, key, err := ca.NewAuthority(string(id), time.Now().Add(time.Hour))
+	// The name is not the id's: invalid ids are launched too.
+	cert, key, err := ca.NewAuthority("conformance", time.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}

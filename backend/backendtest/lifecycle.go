@@ -206,7 +206,9 @@ func (s *suite) idUsedAgain(t *testing.T) {
 	if err := s.Backend.Remove(t.Context(), b.id); err != nil {
 		t.Fatalf("Remove: %v", err)
 	}
-	again := s.launch(t, func(sc *backend.SidecarSpec, a *backend.AgentSpec) { sc.ID, a.ID, sc.Config.Bottle = b.id, b.id, string(b.id) })
+	again := s.launch(t, func(sc *backend.SidecarSpec, a *backend.AgentSpec) {
+		sc.ID, a.ID, sc.Config.Bottle = b.id, b.id, string(b.id)
+	})
 	if r := again.run(t, script0("cat /tmp/left left"), ""); r.Code == 0 || r.stdout != "" {
 		t.Errorf("the new bottle has the old one's files: %q", r.stdout)
 	}

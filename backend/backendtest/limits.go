@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,6 +18,9 @@ const (
 	limitDisk = 32 << 20
 )
 
+// fill starts more than may run. A shell that cannot fork ends, hence the inner.
+const fill = `(i=0; while [ $i -lt 300 ]; do sleep $1 & i=$((i+1)); done) > /dev/null 2>&1`
+
 func (s *suite) limits(t *testing.T) {
 	b := s.launch(t, limited(backend.Limits{PIDs: limitPIDs, DiskBytes: limitDisk}))
 	t.Run("processes", b.processLimit)
@@ -24,6 +28,7 @@ func (s *suite) limits(t *testing.T) {
 	t.Run("disk", b.diskLimit)
 	t.Run("core dumps", b.noCoreDumps)
 	t.Run("file descriptors", b.descriptorLimit)
+	t.Run("full", b.full)
 }
 
 // processLimit starts more than it may, by a bounded number: where there is no
@@ -34,7 +39,7 @@ func (b *bottle) processLimit(t *testing.T) {
 	defer cancel()
 	done := make(chan result, 1)
 	go func() {
-		done <- b.try(ctx, script0(`i=0; while [ $i -lt 300 ]; do sleep $1 & i=$((i+1)); done 2>/dev/null; sleep $1`, mark), "")
+		done <- b.try(ctx, script0(fill+`; exec sleep $1`, mark), "")
 	}()
 	time.Sleep(time.Second)
 	i, ok := b.s.instance(t, b.id)
@@ -45,7 +50,9 @@ func (b *bottle) processLimit(t *testing.T) {
 		t.Errorf("%d processes run, the limit is %d", i.Usage.PIDs, limitPIDs)
 	}
 	cancel()
-	<-done
+	if r := <-done; !errors.Is(r.err, context.Canceled) {
+		t.Errorf("the command ended with %+v, %v", r.ExitStatus, r.err)
+	}
 	b.answers(t)
 	if left := b.processes(t); strings.Contains(left, mark) {
 		t.Errorf("%d processes are left", strings.Count(left, mark))
@@ -69,7 +76,8 @@ func (b *bottle) forkBomb(t *testing.T) {
 func (b *bottle) answers(t *testing.T) {
 	t.Helper()
 	await(t, 10*time.Second, "the bottle answers", func() bool {
-		r := b.try(t.Context(), script0("echo fine"), "")
+		// Of the commands only cat takes a new process.
+		r := b.try(t.Context(), script0("cat /dev/null && (exit 0) && echo fine"), "")
 		return r.err == nil && r.stdout == "fine\n"
 	})
 }
@@ -111,5 +119,15 @@ func (b *bottle) descriptorLimit(t *testing.T) {
 	n, err := strconv.Atoi(out)
 	if err != nil || n < 1024 {
 		t.Errorf("open files are limited to %q", out)
+	}
+}
+
+// full leaves all processes that may run behind: the next command runs, or
+// says at once why it does not.
+func (b *bottle) full(t *testing.T) {
+	b.run(t, script0(fill+"; exit 0", sleepMarks(1)[0]), "")
+	r := b.run(t, script0("echo fine"), "")
+	if r.stdout != "fine\n" && r.StartError == "" || r.took > slack {
+		t.Errorf("%+v, %q after %s", r.ExitStatus, r.stdout, r.took)
 	}
 }

@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -42,6 +43,41 @@ func (s *suite) list(t *testing.T) {
 	}
 }
 
+// owners has two backends with different owners on one machine: neither sees
+// nor harms the other's bottles, also where both use one id.
+func (s *suite) owners(t *testing.T, bed Bed) {
+	if bed.Owner == s.Owner {
+		t.Fatalf("the factory gives the owner %q twice", s.Owner)
+	}
+	other := &suite{Bed: bed, caps: s.caps}
+	mine, theirs := s.launch(t), other.launch(t)
+	if i, ok := s.instance(t, theirs.id); ok {
+		t.Errorf("another owner's bottle is listed: %+v", i)
+	}
+	if r := (&bottle{s: s, id: theirs.id}).try(t.Context(), script0("echo hello"), ""); !errors.Is(r.err, backend.ErrNotFound) {
+		t.Errorf("another owner's bottle runs commands: %q, %v", r.stdout, r.err)
+	}
+	if err := s.Backend.Remove(t.Context(), theirs.id); err != nil {
+		t.Errorf("Remove of another owner's id: %v", err)
+	}
+	theirs.answers(t)
+
+	sidecar, agent := other.specs(t, mine.id)
+	other.removeLater(t, mine.id)
+	_, err := other.Backend.StartSidecar(t.Context(), sidecar)
+	if err == nil {
+		err = other.Backend.StartAgent(t.Context(), agent)
+	}
+	if err != nil && !errors.Is(err, backend.ErrExists) {
+		t.Errorf("an id that another owner uses: %v, want success or ErrExists", err)
+	}
+	mine.answers(t)
+	if err := other.Backend.Remove(t.Context(), mine.id); err != nil {
+		t.Errorf("Remove of an id that two owners use: %v", err)
+	}
+	mine.answers(t)
+}
+
 // expiry has a bottle that ends by itself, in the middle of a command.
 func (s *suite) expiry(t *testing.T) {
 	const ttl = 3 * time.Second
@@ -57,7 +93,8 @@ func (s *suite) expiry(t *testing.T) {
 	await(t, 5*time.Second, "the bottle has ended", func() bool {
 		return gone(b.try(t.Context(), script0("echo alive"), "").err)
 	})
-	if i, ok := s.instance(t, b.id); ok && i.State != backend.Expired {
-		t.Errorf("an expired bottle is listed as %q", i.State)
-	}
+	await(t, 5*time.Second, "the bottle is listed as expired, or not at all", func() bool {
+		i, ok := s.instance(t, b.id)
+		return !ok || i.State == backend.Expired
+	})
 }

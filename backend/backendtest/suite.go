@@ -24,8 +24,9 @@ type Bed struct {
 	Canary string
 }
 
-// Factory makes a backend with fresh state; it cleans up with t. It fails t
-// when the host cannot run bottles: the suite is never left out silently.
+// Factory makes a backend with fresh state and an owner of its own; it cleans
+// up with t. It fails t when the host cannot run bottles: the suite is never
+// left out silently.
 type Factory func(t *testing.T) Bed
 
 // Deadlines of the suite. They are for a busy machine; what must be quicker
@@ -62,6 +63,7 @@ func Run(t *testing.T, f Factory) {
 	t.Run("Kill", s.kill)
 	t.Run("Copy", s.copy)
 	t.Run("List", s.list)
+	t.Run("Owners", func(t *testing.T) { s.owners(t, f(t)) })
 	t.Run("Limits", s.limits)
 	t.Run("Isolation", s.isolation)
 	t.Run("Expiry", s.expiry)
