@@ -48,7 +48,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (ex *exchange) serve() {
 	if g := ex.s.guard; g != nil {
-		if f := g.fault(); f != nil {
+		if f := g.faultOf(ex.r); f != nil {
 			ex.refuseFault(f)
 			return
 		}
@@ -171,7 +171,7 @@ func (ex *exchange) describe(a ask) {
 // endsConnection reports whether bytes after this request's head are no
 // request, so that nothing but closing can follow a refusal.
 func (ex *exchange) endsConnection() bool {
-	return ex.r.Method == http.MethodConnect || ex.r.Header.Get("Upgrade") != "" || ex.s.guard.fault() != nil
+	return ex.r.Method == http.MethodConnect || ex.r.Header.Get("Upgrade") != "" || ex.s.guard.faultOf(ex.r) != nil
 }
 
 // finish writes the log line and leaves the connection in a state from which

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"net/http"
 	"sync/atomic"
 	"time"
 )
@@ -53,9 +54,10 @@ type guard struct {
 	remain  int64 // of a sized body
 	chunks  chunkReader
 
-	found  atomic.Pointer[fault]
-	sealed atomic.Bool // nothing more may be read as a request
-	linger atomic.Bool // a client may still be sending: close slowly
+	found  atomic.Pointer[fault]   // in a head
+	broken atomic.Pointer[refusal] // in the body being read
+	sealed atomic.Bool             // nothing more may be read as a request
+	linger atomic.Bool             // a client may still be sending: close slowly
 }
 
 func newGuard(c net.Conn, t *tunnel, maxHead int) *guard {
@@ -69,8 +71,15 @@ func (g *guard) impliedPort() int {
 	return portHTTP
 }
 
-// fault returns what was wrong with the head that faultHead stands for.
-func (g *guard) fault() *fault { return g.found.Load() }
+// faultOf returns what was wrong with the head that r stands for, or nil when
+// r is a request of its own. With pipelining a fault can be known while the
+// request before it is still being served.
+func (g *guard) faultOf(r *http.Request) *fault {
+	if r.Host != localHost || r.RequestURI != "/" {
+		return nil
+	}
+	return g.found.Load()
+}
 
 // seal ends the connection after the response in progress: what the client
 // sends from now on is never parsed.
@@ -230,7 +239,7 @@ func (g *guard) readChunked(p []byte) (int, error) {
 	if no != nil {
 		g.state = inFault
 		g.linger.Store(true)
-		g.found.Store(&fault{refusal: no})
+		g.broken.Store(no)
 		return 0, no
 	}
 	if !g.chunks.done() {

@@ -150,7 +150,7 @@ func TestGuardFollowsBodies(t *testing.T) {
 				if string(got) != tt.out {
 					t.Errorf("passed on %q, want %q", got, tt.out)
 				}
-				if f := g.fault(); (f == nil) != (tt.fault == "") || f != nil && f.refusal.Reason != tt.fault {
+				if f := g.found.Load(); (f == nil) != (tt.fault == "") || f != nil && f.refusal.Reason != tt.fault {
 					t.Errorf("fault = %v, want %q", f, tt.fault)
 				}
 			})
@@ -198,7 +198,7 @@ func TestGuardBoundsHeads(t *testing.T) {
 			g := newGuard(stream{r: strings.NewReader(in)}, nil, 4096)
 			got, err := io.ReadAll(g)
 			check(t, err)
-			if f := g.fault(); string(got) != faultHead || f == nil || f.refusal.Reason != reasonHeadTooLarge {
+			if f := g.found.Load(); string(got) != faultHead || f == nil || f.refusal.Reason != reasonHeadTooLarge {
 				t.Errorf("passed on %.40q, fault %v", got, f)
 			}
 		})

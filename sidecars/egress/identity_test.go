@@ -83,6 +83,22 @@ func TestKeepAliveIsBound(t *testing.T) {
 	refused(t, c.response("GET"), 421, reasonHostMismatch)
 }
 
+// A request before a malformed one is answered as if it came alone.
+func TestFaultIsNotAttributedToOthers(t *testing.T) {
+	b := newBed(t, nil)
+	for range 20 {
+		c := b.tunnel("allowed.test", "allowed.test")
+		at := b.target("allowed.test")
+		c.send("GET /good HTTP/1.1\r\nHost: " + at + "\r\n\r\nGET /bad HTTP/1.1\r\nHost: " + at + "\r\nHost: evil.test\r\n\r\n")
+		if resp := c.response("GET"); resp.StatusCode != 200 {
+			t.Fatalf("status %s for the good request", resp.Status)
+		}
+		refused(t, c.response("GET"), 400, reasonLength)
+	}
+	b.logged("the good request", func(d sidecars.Decision) bool { return d.Path == "/good" && d.Status == 200 })
+	b.logged("the bad request", func(d sidecars.Decision) bool { return d.Path == "/bad" && d.Reason == reasonLength })
+}
+
 func TestH2Authority(t *testing.T) {
 	b := newBed(t, nil)
 	req := get(t, b.secureURL("allowed.test", "/"))

@@ -16,7 +16,7 @@ import (
 
 const (
 	maxText      = 512 // bytes of any guest-chosen string in the log
-	journalQueue = 1024
+	journalQueue = 256
 	// journalBatch is how many bytes one write may gather while lines wait.
 	journalBatch = 64 << 10
 	// journalWait is how long a request waits for a place in the queue.

@@ -373,7 +373,7 @@ func TestClientLeaves(t *testing.T) {
 
 func TestIdleExchangeEnds(t *testing.T) {
 	b := newBed(t, func(_ *bed, c *bedConfig) {
-		c.opts.Limits.Idle = 200 * time.Millisecond
+		c.opts.Limits.Idle = 500 * time.Millisecond
 		c.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/begun" {
 				_, _ = io.WriteString(w, "x")
@@ -393,8 +393,8 @@ func TestIdleExchangeEnds(t *testing.T) {
 		resp, err := b.client(false).Get(b.secureURL("allowed.test", "/begun"))
 		check(t, err)
 		defer resp.Body.Close()
-		if _, err := io.ReadAll(resp.Body); err == nil {
-			t.Error("a clean end")
+		if raw, err := io.ReadAll(resp.Body); err == nil {
+			t.Errorf("a clean end after %s %q", resp.Status, raw)
 		}
 	})
 	t.Run("within the request", func(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 // failed answers for a request that got no response.
 func (ex *exchange) failed(err error) {
 	switch g := ex.s.guard; {
-	case g != nil && g.fault() != nil: // the request body was malformed
-		ex.refuse(g.fault().refusal)
+	case g != nil && g.broken.Load() != nil:
+		ex.refuse(g.broken.Load())
 	case ex.watch.fired.Load():
 		ex.refuse(upstreamRefusal(http.StatusGatewayTimeout, reasonIdle, "No byte moved for too long."))
 	case ex.r.Context().Err() != nil:
