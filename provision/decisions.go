@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/provision/selftest"
 	"github.com/bottle-mcp/bottle-mcp/provision/state"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
@@ -27,12 +28,15 @@ const (
 
 // denyMark is in the line of every refusal and, since JSON escapes quotes, in
 // no other.
-var denyMark = []byte(`"verdict":"` + sidecars.Deny + `"`) //nolint:gochecknoglobals // a constant; Go has no constant slices
+const denyMark = `"verdict":"` + sidecars.Deny + `"`
 
 // decisionLog reads the egress logs of bottles. Sidecars append to them; a last
 // line may be half written.
 type decisionLog struct {
 	store *state.Store
+	// probe marks the self-test's own refusals, which prove that the proxy
+	// refuses and are not the guest's.
+	probe []byte
 
 	mu     sync.Mutex
 	counts map[backend.ID]logCount
@@ -46,7 +50,15 @@ type logCount struct {
 }
 
 func newDecisionLog(store *state.Store) *decisionLog {
-	return &decisionLog{store: store, counts: map[backend.ID]logCount{}}
+	return &decisionLog{
+		store: store, counts: map[backend.ID]logCount{},
+		probe: []byte(`"host":"` + selftest.Default().UnlistedHost + `"`),
+	}
+}
+
+// refusal reports whether a line is one of the guest's refusals.
+func (d *decisionLog) refusal(line []byte) bool {
+	return bytes.Contains(line, []byte(denyMark)) && !bytes.Contains(line, d.probe)
 }
 
 // size is where the log ends now; 0 when there is none.
@@ -68,7 +80,7 @@ func (d *decisionLog) size(id backend.ID) int64 {
 func (d *decisionLog) refusedSince(id backend.ID, offset int64) []sidecars.Decision {
 	var out []sidecars.Decision
 	err := d.window(id, offset, func(line []byte) {
-		if len(out) < maxRefusals && bytes.Contains(line, denyMark) {
+		if len(out) < maxRefusals && d.refusal(line) {
 			if one, ok := decodeDecision(line, id); ok && one.Verdict == sidecars.Deny {
 				out = append(out, one)
 			}
@@ -160,7 +172,7 @@ func (d *decisionLog) refusals(id backend.ID, created int64) int {
 	if size > c.offset {
 		if f, err := d.store.OpenEgressLog(id); err == nil {
 			end, _ := wholeLines(io.NewSectionReader(f, c.offset, maxLogCount), func(line []byte) {
-				if bytes.Contains(line, denyMark) {
+				if d.refusal(line) {
 					c.denied++
 				}
 			})

@@ -12,7 +12,7 @@ import (
 // The sidecar writes its log from a queue, so a refusal may be logged a moment
 // after the command that met it has ended.
 const (
-	logGrace = 20 * time.Millisecond
+	logGrace = 10 * time.Millisecond
 	logPoll  = 2 * time.Millisecond
 )
 

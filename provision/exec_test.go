@@ -29,6 +29,9 @@ func TestExecRefusals(t *testing.T) {
 			d.Verdict = sidecars.Allow
 			b.appendLog(id, jsonLine(b.t, d)+jsonLine(b.t, deny(id, "new")))
 		}, 0, []string{"new"}},
+		{"the self-test's own is none", func(b *bed, id backend.ID) {
+			b.appendLog(id, jsonLine(b.t, deny(id, "unlisted.invalid"))+jsonLine(b.t, deny(id, "new")))
+		}, 0, []string{"new"}},
 		{"torn last line", func(b *bed, id backend.ID) {
 			b.appendLog(id, jsonLine(b.t, deny(id, "new"))+strings.TrimSpace(jsonLine(b.t, deny(id, "torn"))))
 		}, 0, []string{"new"}},
@@ -40,7 +43,7 @@ func TestExecRefusals(t *testing.T) {
 		}, 0, []string{"new"}},
 		{"late", func(b *bed, id backend.ID) {
 			line := jsonLine(b.t, deny(id, "late"))
-			time.AfterFunc(5*time.Millisecond, func() { b.appendLog(id, line) })
+			time.AfterFunc(2*time.Millisecond, func() { b.appendLog(id, line) })
 		}, 22, []string{"late"}},
 		{"begun anew", func(b *bed, id backend.ID) {
 			if err := os.Remove(filepath.Join(b.store.BottlesDir(), string(id), state.EgressLog)); err != nil {
