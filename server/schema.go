@@ -60,32 +60,38 @@ func decodeArguments(raw json.RawMessage) (json.RawMessage, any, error) {
 	if err != nil {
 		return nil, nil, errors.New("the arguments are not valid JSON")
 	}
-	if err := checkNumbers(value); err != nil {
+	if err := checkCost(value, new(int)); err != nil {
 		return nil, nil, err
 	}
 	return raw, value, nil
 }
 
-// Bounds of a number's spelling. The validator computes with exact rationals:
-// a few bytes such as 1e1000000 would cost it megabytes and much time.
+// Bounds of what is worth validating. The validator computes with exact
+// rationals, so that a few bytes such as 1e1000000 would cost it megabytes, and
+// keeps an error for every value that is wrong.
 const (
 	maxNumberLength = 64
 	maxExponent     = 400
+	maxValues       = 50_000
 )
 
-func checkNumbers(value any) error {
+// checkCost counts values into n and looks at each number.
+func checkCost(value any, n *int) error {
+	if *n++; *n > maxValues {
+		return fmt.Errorf("the arguments hold more than %d values; pass large data as a file", maxValues)
+	}
 	switch v := value.(type) {
 	case json.Number:
 		return checkNumber(v)
 	case []any:
 		for _, item := range v {
-			if err := checkNumbers(item); err != nil {
+			if err := checkCost(item, n); err != nil {
 				return err
 			}
 		}
 	case map[string]any:
 		for _, item := range v {
-			if err := checkNumbers(item); err != nil {
+			if err := checkCost(item, n); err != nil {
 				return err
 			}
 		}

@@ -33,7 +33,7 @@ func LoadToken(path string) (secret.Value, error) {
 	if err != nil {
 		return secret.Value{}, fmt.Errorf("cannot open the token file, check --token-file: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // was only read
 	// Of the open file, so that it cannot be exchanged in between.
 	info, err := f.Stat()
 	if err != nil {
@@ -100,7 +100,7 @@ func writeToken(path string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temp.Name())
+	defer func() { _ = os.Remove(temp.Name()) }() // the link stays
 	_, err = temp.WriteString(base64.RawURLEncoding.EncodeToString(raw) + "\n")
 	if err := errors.Join(err, temp.Chmod(0o600), temp.Close()); err != nil {
 		return err

@@ -112,7 +112,7 @@ func TestProblemsAreBounded(t *testing.T) {
 	}
 }
 
-func TestNumbersThatCostTooMuchAreRefused(t *testing.T) {
+func TestArgumentsThatCostTooMuchAreRefused(t *testing.T) {
 	for _, text := range []string{"1e1000000", "1E-999999999", "[[1e99999999999999999999]]", strings.Repeat("9", 100)} {
 		begin := time.Now()
 		if _, _, err := decodeArguments(json.RawMessage(`{"a":` + text + `}`)); err == nil {
@@ -121,6 +121,9 @@ func TestNumbersThatCostTooMuchAreRefused(t *testing.T) {
 		if took := time.Since(begin); took > time.Second {
 			t.Errorf("%.20s took %s", text, took)
 		}
+	}
+	if _, _, err := decodeArguments(json.RawMessage("[" + strings.Repeat("1,", maxValues) + "1]")); err == nil {
+		t.Error("too many values are taken")
 	}
 	if _, _, err := decodeArguments(json.RawMessage(`{"a":[1e300,-2.5e-300,9007199254740993]}`)); err != nil {
 		t.Error(err)
