@@ -34,10 +34,10 @@ type inode struct {
 
 func inodeOf(st *unix.Stat_t) inode {
 	return inode{
-		id:    fileID{uint64(st.Dev), uint64(st.Ino)},
-		kind:  uint32(st.Mode) & unix.S_IFMT,         
+		id:    fileID{uint64(st.Dev), uint64(st.Ino)}, //nolint:unconvert // the types differ between platforms
+		kind:  uint32(st.Mode) & unix.S_IFMT,          //nolint:unconvert // as above
 		mode:  int64(st.Mode) & 0o7777,
-		links: uint64(st.Nlink),
+		links: uint64(st.Nlink), //nolint:unconvert // as above
 		size:  st.Size,
 		mtime: st.Mtim,
 	}
