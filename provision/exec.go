@@ -19,7 +19,7 @@ const (
 // Exec runs a command in a bottle that was handed over, and adds what the
 // egress proxy refused meanwhile.
 func (m *Manager) Exec(ctx context.Context, who Principal, id backend.ID, cmd backend.Command, streams backend.Streams) (ExecResult, error) {
-	_, engine, err := m.usable(who, id)
+	engine, err := m.usable(who, id)
 	if err != nil {
 		return ExecResult{}, err
 	}
@@ -55,7 +55,7 @@ func (m *Manager) lateRefusals(ctx context.Context, id backend.ID, before int64)
 // OutputFile opens a new private file in the bottle's state for a command's
 // full output. It goes with the bottle.
 func (m *Manager) OutputFile(_ context.Context, who Principal, id backend.ID) (name string, w io.WriteCloser, err error) {
-	if _, _, err := m.usable(who, id); err != nil {
+	if _, err := m.usable(who, id); err != nil {
 		return "", nil, err
 	}
 	name, f, err := m.cfg.State.CreateOutput(id)

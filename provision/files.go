@@ -35,7 +35,7 @@ type guestFile struct {
 // WriteFile puts content into one guest file; its directory is made when it is
 // missing.
 func (m *Manager) WriteFile(ctx context.Context, who Principal, id backend.ID, guest string, content []byte, opts CopyOptions) (CopyResult, error) {
-	_, engine, err := m.usable(who, id)
+	engine, err := m.usable(who, id)
 	if err != nil {
 		return CopyResult{}, err
 	}
@@ -96,7 +96,7 @@ func writeFile(ctx context.Context, engine backend.Backend, id backend.ID, f gue
 // ReadFile returns at most limit bytes of one guest file and its whole size. A
 // symbolic link is followed inside the guest.
 func (m *Manager) ReadFile(ctx context.Context, who Principal, id backend.ID, guest string, limit int64) (content []byte, size int64, err error) {
-	_, engine, err := m.usable(who, id)
+	engine, err := m.usable(who, id)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -164,16 +164,15 @@ func (m *Manager) record(who Principal, id backend.ID) (state.Record, error) {
 	return state.Record{}, fmt.Errorf("bottle %s: %w", id, backend.ErrNotFound)
 }
 
-// usable gives a bottle that was handed over, with its backend. Before that no
-// call may reach the guest: its isolation is not proven.
-func (m *Manager) usable(who Principal, id backend.ID) (state.Record, backend.Backend, error) {
+// usable gives the backend of a bottle that was handed over. Before that no call
+// may reach the guest: its isolation is not proven.
+func (m *Manager) usable(who Principal, id backend.ID) (backend.Backend, error) {
 	r, err := m.record(who, id)
 	if err != nil {
-		return r, nil, err
+		return nil, err
 	}
 	if r.Phase != state.Ready {
-		return r, nil, fmt.Errorf("bottle %s is %s and cannot be used: %w", id, r.Phase, backend.ErrNotRunning)
+		return nil, fmt.Errorf("bottle %s is %s and cannot be used: %w", id, r.Phase, backend.ErrNotRunning)
 	}
-	b, err := m.engine(r.Backend)
-	return r, b, err
+	return m.engine(r.Backend)
 }

@@ -2,17 +2,10 @@ package provision
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"math/big"
 	"slices"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -23,11 +16,9 @@ import (
 
 // Bounds of a request's text.
 const (
-	maxLabel    = 256
-	maxPrompt   = 1 << 20
-	maxBottles  = 16
-	maxEnv      = 512
-	maxEnvValue = 32 << 10
+	maxLabel   = 256
+	maxPrompt  = 1 << 20
+	maxBottles = 16
 )
 
 // resolvedPlan carries what Launch needs and callers must not see.
@@ -226,73 +217,6 @@ func (d *draft) routes() {
 	}
 }
 
-// env joins the manifest's variables with the request's, which may answer the
-// manifest's questions and add names that nobody else uses.
-func (d *draft) env() {
-	d.r.env = maps.Clone(d.bottle.Env)
-	if len(d.req.Env)+len(d.bottle.Env) > maxEnv {
-		d.fail("env", "there are more than %d variables", maxEnv)
-		return
-	}
-	for _, name := range slices.Sorted(maps.Keys(d.bottle.Env)) {
-		d.manifestVariable(name, d.bottle.Env[name])
-	}
-	for _, name := range slices.Sorted(maps.Keys(d.req.Env)) {
-		d.requestVariable(name, d.req.Env[name])
-	}
-	names := baseEnv()
-	for name := range d.r.env {
-		names[name] = ""
-	}
-	for _, more := range []map[string]string{trustEnv(), proxyEnv(backend.Endpoints{Egress: "x"})} {
-		maps.Copy(names, more)
-	}
-	d.plan.EnvNames = slices.Sorted(maps.Keys(names))
-}
-
-func (d *draft) manifestVariable(name string, v manifest.EnvValue) {
-	field := "env " + name + " of the manifest"
-	_, given := d.req.Env[name]
-	switch {
-	case reservedEnv(name):
-		d.fail(field, "the bottle's own wiring sets this variable; remove it from the manifest")
-	case v.Ask && !given:
-		d.fail(field, "its value must be given at launch%s: put %s into the launch's env, or write ${HOST_VARIABLE} in the manifest", question(v), name)
-	case v.FromHost != "":
-		if text, ok := d.m.cfg.LookupEnv(v.FromHost); !ok {
-			d.fail(field, "the host variable %s is not set; set it where the server is started", v.FromHost)
-		} else if !validValue(text) {
-			d.fail(field, "the host variable %s holds a value that no environment can: NUL, or more than %d bytes", v.FromHost, maxEnvValue)
-		}
-	}
-}
-
-func question(v manifest.EnvValue) string {
-	if v.Question == "" {
-		return ""
-	}
-	return fmt.Sprintf(" (%.200q)", v.Question)
-}
-
-func (d *draft) requestVariable(name, value string) {
-	field := fmt.Sprintf("env %.80s", name)
-	old, declared := d.bottle.Env[name]
-	switch {
-	case !manifest.ValidEnvName(name):
-		d.fail("env", "%.80q is not the name of a variable; use letters, digits and '_'", name)
-	case reservedEnv(name) || baseName(name):
-		d.fail(field, "the bottle's own wiring sets this variable; leave it out")
-	case declared && !old.Ask:
-		d.fail(field, "the operator's manifest sets this variable; leave it out")
-	case !validValue(value):
-		d.fail(field, "the value holds NUL or is longer than %d bytes", maxEnvValue)
-	default:
-		d.r.env[name] = manifest.EnvValue{Literal: value}
-	}
-}
-
-func validValue(s string) bool { return len(s) <= maxEnvValue && !strings.ContainsRune(s, 0) }
-
 // bounds narrows time and resources.
 func (d *draft) bounds() {
 	allowed := d.m.cfg.TTL
@@ -352,84 +276,4 @@ func (d *draft) finish() (*Plan, error) {
 	}
 	p.Digest = digest
 	return p, nil
-}
-
-// digest covers everything that decides what the bottle is, but its id. Host
-// variables stand in it by name.
-func (p *Plan) digest() (string, error) {
-	data, err := json.Marshal(struct {
-		Plan      Plan
-		TTL       time.Duration
-		Routes    []manifest.Route
-		Env       map[string]manifest.EnvValue
-		Prompt    string
-		Principal string
-	}{
-		Plan: Plan{
-			Agent: p.Agent, Bottles: p.Bottles, Label: p.Label, Backend: p.Backend, Isolation: p.Isolation,
-			Workspace: p.Workspace, Limits: p.Limits, Services: p.Services,
-		},
-		TTL: p.TTL, Routes: p.resolved.routes, Env: p.resolved.env, Prompt: p.resolved.prompt, Principal: p.resolved.principal,
-	})
-	if err != nil {
-		return "", fmt.Errorf("digest of the plan: %w", err)
-	}
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:]), nil
-}
-
-// Shape of a generated id: what it is for, and five random characters, so that
-// two launches of one agent never collide.
-const (
-	idRandom = 5
-	idMax    = 40
-	idTries  = 10
-)
-
-func (m *Manager) newID(p *Plan) (backend.ID, error) {
-	name := p.Label
-	for _, other := range []string{p.Agent, strings.Join(p.Bottles, "-")} {
-		if slug(name) == "" {
-			name = other
-		}
-	}
-	for range idTries {
-		suffix, err := randomBase36(idRandom)
-		if err != nil {
-			return "", fmt.Errorf("choose an id: %w", err)
-		}
-		id := backend.ID(slug(name) + "-" + suffix)
-		if _, err := m.cfg.State.Read(id); errors.Is(err, backend.ErrNotFound) {
-			return id, nil
-		}
-	}
-	return "", errors.New("choose an id: every try is taken; give one")
-}
-
-// slug keeps what an id may hold.
-func slug(s string) string {
-	var b strings.Builder
-	for _, r := range strings.ToLower(s) {
-		if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' {
-			b.WriteRune(r)
-		} else if b.Len() > 0 && !strings.HasSuffix(b.String(), "-") {
-			b.WriteByte('-')
-		}
-		if b.Len() == idMax-idRandom-1 {
-			break
-		}
-	}
-	return strings.Trim(b.String(), "-")
-}
-
-func randomBase36(n int) (string, error) {
-	out := make([]byte, n)
-	for i := range out {
-		digit, err := rand.Int(rand.Reader, big.NewInt(36))
-		if err != nil {
-			return "", err
-		}
-		out[i] = "0123456789abcdefghijklmnopqrstuvwxyz"[digit.Int64()]
-	}
-	return string(out), nil
 }

@@ -83,22 +83,22 @@ func (r roots) resolve(field, path string, to access) (hostPath, error) {
 	if !filepath.IsAbs(abs) {
 		abs = filepath.Join(r.allowed[0], abs)
 	}
-	real, err := resolveExisting(abs)
+	target, err := resolveExisting(abs)
 	if err != nil {
 		return hostPath{}, &InvalidError{Field: field, Problem: fmt.Sprintf("%.200q cannot be used: %v", path, err)}
 	}
 	for _, root := range r.allowed {
-		if rel, ok := below(root, real); ok {
-			return hostPath{root: root, rel: rel}, r.checkProtected(field, path, real, to)
+		if rel, ok := below(root, target); ok {
+			return hostPath{root: root, rel: rel}, r.checkProtected(field, path, target, to)
 		}
 	}
 	return hostPath{}, &InvalidError{Field: field, Problem: fmt.Sprintf("%.200q lies outside the directories that the operator allows", path), Allowed: r.allowed}
 }
 
-func (r roots) checkProtected(field, path, real string, to access) error {
+func (r roots) checkProtected(field, path, target string, to access) error {
 	for _, p := range r.protected {
-		_, inside := below(p, real)
-		_, around := below(real, p)
+		_, inside := below(p, target)
+		_, around := below(target, p)
 		if inside || (around && to == forWriting) {
 			return &InvalidError{Field: field, Problem: fmt.Sprintf("%.200q holds or is part of this program's own files; name another directory", path)}
 		}
@@ -120,9 +120,9 @@ func below(dir, path string) (string, bool) {
 func resolveExisting(abs string) (string, error) {
 	rest := ""
 	for at := abs; ; at = filepath.Dir(at) {
-		real, err := filepath.EvalSymlinks(at)
+		target, err := filepath.EvalSymlinks(at)
 		if err == nil {
-			return filepath.Join(real, rest), nil
+			return filepath.Join(target, rest), nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) || at == filepath.Dir(at) {
 			return "", cause(err)

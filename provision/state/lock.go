@@ -105,7 +105,7 @@ func (s *Store) sweepDrafts(names []string) error {
 		if err != nil {
 			continue
 		}
-		if unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil { //nolint:gosec // a descriptor
+		if unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
 			errs = append(errs, s.bottles.RemoveAll(name))
 		}
 		errs = append(errs, dir.Close())
@@ -163,7 +163,7 @@ func (l *Lock) acquire(ctx context.Context, before fs.FileInfo) error {
 
 func flock(ctx context.Context, f *os.File) error {
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) //nolint:gosec // a descriptor
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil || !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
 			return err
 		}
