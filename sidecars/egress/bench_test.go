@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -25,7 +26,9 @@ func (b *bed) directClient() *http.Client {
 	tr := &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: b.proxy.roots, ServerName: "allowed.test"},
 		Protocols:       protocols,
-		Dial:            func(string, string) (net.Conn, error) { return net.Dial("tcp", b.secure.Listener.Addr().String()) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "tcp", b.secure.Listener.Addr().String())
+		},
 	}
 	b.t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, Timeout: testWait}

@@ -19,7 +19,15 @@ const (
 	connectOK = "HTTP/1.1 200 Connection Established\r\n\r\n"
 	protoH2   = "h2"
 	protoH1   = "http/1.1"
+	// recordHandshake is the first byte of every TLS connection, and of no
+	// HTTP request.
+	recordHandshake = 0x16
+	// firstRead holds a usual ClientHello.
+	firstRead = 2 << 10
 )
+
+// errUnused says that the client left its tunnel before it sent a byte.
+var errUnused = errors.New("the tunnel was closed unused")
 
 // connect opens a tunnel: it judges the name, takes the connection over,
 // finishes TLS as that name and hands the connection back to the server, which
@@ -32,12 +40,12 @@ func (ex *exchange) connect() {
 		return
 	}
 	ex.d.Host, ex.d.Port = to.host, to.port
-	r, no := ex.p.table.decideHost(schemeHTTPS, to)
+	rule, no := ex.p.table.decideTunnel(to)
 	if no != nil {
 		ex.refuse(no)
 		return
 	}
-	ex.d.Rule = r.rule
+	ex.d.Rule = rule
 	ex.p.warmRoots()
 	conn, early, err := ex.hijack()
 	if err != nil {
@@ -45,7 +53,7 @@ func (ex *exchange) connect() {
 		return
 	}
 	ex.silent = true // each request inside has its line, and so has a failure
-	ex.p.intercept(&tunnelConn{guestConn: conn, early: early, tunnel: &tunnel{to: to}}, ex.d)
+	ex.p.intercept(&tunnelConn{guestConn: conn, early: early, tunnel: &tunnel{to: to, scheme: schemeHTTPS}}, ex.d)
 }
 
 // hijack takes the guest's connection from net/http, with the bytes that were
@@ -68,27 +76,71 @@ func peekAll(b *bufio.Reader) []byte {
 	return slices.Clone(held)
 }
 
-// intercept does the handshake with the guest. The deadline on the raw
-// connection is lifted afterwards: an absolute one would end long streams.
+// intercept answers the CONNECT, finds out what the client speaks and hands
+// the connection to the server. The deadline on the raw connection is lifted
+// afterwards: an absolute one would end long streams.
 func (p *Proxy) intercept(c *tunnelConn, d sidecars.Decision) {
 	_ = c.SetDeadline(time.Now().Add(p.limits.Handshake))
-	if _, err := io.WriteString(c.guestConn, connectOK); err != nil {
-		_ = c.Close()
-		return
-	}
-	secure := tls.Server(c, p.guestTLS)
-	if err := secure.HandshakeContext(context.Background()); err != nil { // bounded by the deadline
-		p.handshakeFailed(c, err, d)
+	conn, err := p.openTunnel(c)
+	if err != nil {
+		p.tunnelFailed(c, err, d)
 		return
 	}
 	_ = c.SetDeadline(time.Time{})
-	var conn net.Conn = secure
-	if secure.ConnectionState().NegotiatedProtocol != protoH2 {
-		conn = newGuard(secure, c.tunnel, p.limits.HeadBytes)
-	}
 	if !p.inner.pass(conn) {
 		_ = c.Close()
 	}
+}
+
+func (p *Proxy) openTunnel(c *tunnelConn) (net.Conn, error) {
+	if _, err := io.WriteString(c.guestConn, connectOK); err != nil {
+		return nil, errUnused
+	}
+	if err := c.fill(); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, errUnused
+		}
+		return nil, err
+	}
+	if c.early[0] != recordHandshake {
+		return p.openPlain(c)
+	}
+	if c.refused = p.judgeTunnel(schemeHTTPS, c.tunnel.to); c.refused != nil {
+		return nil, c.refused
+	}
+	secure := tls.Server(c, p.guestTLS)
+	if err := secure.HandshakeContext(context.Background()); err != nil { // bounded by the deadline
+		return nil, err
+	}
+	if secure.ConnectionState().NegotiatedProtocol == protoH2 {
+		return secure, nil
+	}
+	return newGuard(secure, c.tunnel, p.limits.HeadBytes), nil
+}
+
+// openPlain serves clients that use CONNECT for http:// URLs and ws:// too
+// (Node's fetch does). The requests inside are judged like any plain ones.
+func (p *Proxy) openPlain(c *tunnelConn) (net.Conn, error) {
+	if c.refused = p.judgeTunnel(schemeHTTP, c.tunnel.to); c.refused != nil {
+		return nil, c.refused
+	}
+	c.tunnel.scheme = schemeHTTP
+	return newGuard(c, c.tunnel, p.limits.HeadBytes), nil
+}
+
+// judgeTunnel refuses a tunnel in which the client speaks what its port or
+// route does not allow.
+func (p *Proxy) judgeTunnel(scheme string, to authority) *refusal {
+	if scheme == schemeHTTP && to == localAuthority() {
+		return nil
+	}
+	_, no := p.table.decideHost(scheme, to)
+	if no == nil || scheme == schemeHTTPS {
+		return no
+	}
+	no = protocolRefusal(reasonPlaintext, "Only TLS is accepted in a tunnel to this host and port.", "Use an https:// URL.").withRule(no.Rule)
+	no.Status = http.StatusBadRequest
+	return no
 }
 
 func (p *Proxy) newGuestTLS() *tls.Config {
@@ -137,28 +189,23 @@ func (p *Proxy) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error
 	return p.minter.Leaf(c.tunnel.to.host)
 }
 
-// handshakeFailed closes and records. A tunnel closed before it was used is
-// not worth a line.
-func (p *Proxy) handshakeFailed(c *tunnelConn, err error, d sidecars.Decision) {
-	var plain tls.RecordHeaderError
-	var no *refusal
+// tunnelFailed closes and records. A tunnel closed before it was used is not
+// worth a line.
+func (p *Proxy) tunnelFailed(c *tunnelConn, err error, d sidecars.Decision) {
+	defer func() { _ = c.Close() }()
+	no := c.refused
 	switch {
-	case c.refused != nil:
-		no = c.refused
-	case errors.As(err, &plain) && plain.Conn != nil:
-		no = protocolRefusal(reasonPlaintext, "Only TLS is accepted inside a tunnel.",
-			"Use an https:// URL; for http:// send the absolute URL to the proxy instead of CONNECT.")
-		no.Status = http.StatusBadRequest
-		answerRaw(c.guestConn, no, no.body(d))
+	case no != nil:
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		no = protocolRefusal(reasonClientTimeout, "The client opened a tunnel and did not finish its TLS handshake in time.", askFix)
-	case errors.Is(err, io.EOF):
-		_ = c.Close()
+		no = protocolRefusal(reasonClientTimeout, "The client opened a tunnel and did not begin to use it in time.", askFix)
+	case errors.Is(err, errUnused):
 		return
 	default:
 		no = protocolRefusal(reasonClientTLS, "The TLS handshake with the client failed; most often the client does not trust the bottle's certificate authority.",
 			"Point the client at the bottle's CA bundle (SSL_CERT_FILE names it).")
 	}
-	_ = c.Close()
 	p.record(d, no)
+	if no.Reason == reasonPlaintext {
+		answerRaw(c.guestConn, no, no.body(d))
+	}
 }

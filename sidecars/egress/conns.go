@@ -181,7 +181,8 @@ func (h *handoff) Addr() net.Addr { return &net.UnixAddr{Name: "intercepted", Ne
 
 // tunnel is one intercepted CONNECT.
 type tunnel struct {
-	to authority
+	to     authority
+	scheme string // https once TLS is spoken in it
 }
 
 // tunnelConn is the guest's side of a tunnel before TLS: first what arrived
@@ -190,8 +191,22 @@ type tunnelConn struct {
 	*guestConn
 	early  []byte
 	tunnel *tunnel
-	// refused is set when the ClientHello was turned down, for the log.
+	// refused is set when what the client said was turned down, for the log.
 	refused *refusal
+}
+
+// fill waits for the client's first bytes.
+func (c *tunnelConn) fill() error {
+	if len(c.early) > 0 {
+		return nil
+	}
+	buf := make([]byte, firstRead)
+	n, err := c.guestConn.Read(buf)
+	if n > 0 {
+		c.early = buf[:n]
+		return nil
+	}
+	return err
 }
 
 // Read implements net.Conn.

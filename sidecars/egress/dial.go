@@ -150,7 +150,7 @@ func addressRefusal(r *route, host, class string) *refusal {
 func (o *outbound) dialFirst(ctx context.Context, r *route, addrs []netip.Addr, port int) (net.Conn, error) {
 	var faults []error
 	for i, a := range addrs {
-		conn, err := o.dialOne(ctx, r, netip.AddrPortFrom(a, uint16(port)), len(addrs)-i)
+		conn, err := o.dialOne(ctx, r, netip.AddrPortFrom(a, uint16(port)), len(addrs)-i) //nolint:gosec // parsePort bounds it
 		if err == nil {
 			return conn, nil
 		}

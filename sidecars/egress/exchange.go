@@ -67,7 +67,7 @@ func (ex *exchange) serve() {
 		ex.refuse(no)
 		return
 	}
-	if a.to.host == localHost && !a.inTunnel {
+	if a.to == localAuthority() && a.scheme == schemeHTTP {
 		ex.serveLocal(a)
 		return
 	}
@@ -108,7 +108,7 @@ func pathOf(target string) string {
 
 func (ex *exchange) scheme() string {
 	if ex.s.tunnel != nil {
-		return schemeHTTPS
+		return ex.s.tunnel.scheme
 	}
 	return schemeHTTP
 }
@@ -141,9 +141,11 @@ func (ex *exchange) ask() (ask, *refusal) {
 // checkInner compares the names of a request inside a tunnel with the tunnel's.
 func (ex *exchange) checkInner() *refusal {
 	want := ex.s.tunnel.to
-	implied := want.port // a Host header may leave the port out, an absolute URI means 443
+	implied := want.port // a Host header may leave the port out, an absolute URI means its scheme's
 	if ex.r.URL.Host != "" {
-		implied = portHTTPS
+		if implied = portHTTPS; ex.scheme() == schemeHTTP {
+			implied = portHTTP
+		}
 	}
 	names := append([]string{ex.r.Host}, ex.r.Header["Host"]...) // the latter over HTTP/2 only
 	for _, name := range names {
@@ -155,8 +157,8 @@ func (ex *exchange) checkInner() *refusal {
 			return mismatch(reasonHostMismatch, fmt.Sprintf("The request names another server than its tunnel, which goes to %s.", want.host))
 		}
 	}
-	if ex.r.URL.Scheme != "" && ex.r.URL.Scheme != schemeHTTPS {
-		return malformed(reasonScheme, "A request inside a TLS tunnel has an https URL.")
+	if ex.r.URL.Scheme != "" && ex.r.URL.Scheme != ex.scheme() {
+		return malformed(reasonScheme, "The URL's scheme is not what is spoken in the tunnel.")
 	}
 	if len(ex.r.Header["Content-Length"]) > 1 {
 		return malformed(reasonLength, "Content-Length is repeated.")

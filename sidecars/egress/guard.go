@@ -2,6 +2,7 @@ package egress
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -154,7 +155,7 @@ func (g *guard) readHead() error {
 			return nil
 		}
 		if err := g.more(); err != nil {
-			if err == io.EOF && len(g.buf) > 0 {
+			if errors.Is(err, io.EOF) && len(g.buf) > 0 {
 				return io.ErrUnexpectedEOF
 			}
 			return err

@@ -195,9 +195,9 @@ func TestTunnelFailures(t *testing.T) {
 	t.Run("plaintext", func(t *testing.T) {
 		b := newBed(t, nil)
 		c := b.raw()
-		c.send("CONNECT " + b.target("allowed.test") + " HTTP/1.1\r\n\r\n")
+		c.send("CONNECT " + b.target("auth.test") + " HTTP/1.1\r\n\r\n") // plain HTTP is not allowed there
 		c.response("CONNECT")
-		c.send("GET / HTTP/1.1\r\nHost: allowed.test\r\n\r\n")
+		c.send("GET / HTTP/1.1\r\nHost: auth.test\r\n\r\n")
 		refused(t, c.response("GET"), 400, reasonPlaintext)
 		b.loggedReason(reasonPlaintext)
 	})
@@ -237,6 +237,55 @@ func TestTunnelFailures(t *testing.T) {
 		if err := tls.Client(c.Conn, &tls.Config{ServerName: "allowed.test", RootCAs: b.authority, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}).Handshake(); err == nil {
 			t.Error("TLS 1.1 was accepted")
 		}
+	})
+}
+
+// Some clients use CONNECT for http:// too. What is inside is judged alike.
+func TestPlainTunnel(t *testing.T) {
+	b := newBed(t, nil)
+	at := hostPort(schemeHTTP, authority{"allowed.test", b.plainPort})
+	other := hostPort(schemeHTTP, authority{"other.test", b.plainPort})
+	tests := []struct {
+		name, connect, request string
+		status                 int
+		reason                 string
+	}{
+		{"good", at, "GET / HTTP/1.1\r\nHost: " + at + "\r\n\r\n", 200, ""},
+		{"absolute", at, "GET http://" + at + "/ HTTP/1.1\r\nHost: " + at + "\r\n\r\n", 200, ""},
+		{"other Host", at, "GET / HTTP/1.1\r\nHost: " + other + "\r\n\r\n", 421, reasonHostMismatch},
+		{"absolute URI of another", at, "GET http://" + other + "/ HTTP/1.1\r\nHost: " + other + "\r\n\r\n", 421, reasonHostMismatch},
+		{"https URI", at, "GET https://" + at + "/ HTTP/1.1\r\nHost: " + at + "\r\n\r\n", 400, reasonScheme},
+		{"connect inside", at, "CONNECT " + at + " HTTP/1.1\r\n\r\n", 403, reasonConnectInside},
+		{"push", at, "POST /r/git-receive-pack HTTP/1.1\r\nHost: " + at + "\r\nContent-Length: 0\r\n\r\n", 403, reasonGitPush},
+		{"h2 prior knowledge", at, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 403, reasonUpgrade},
+		{"anything else", at, "SSH-2.0-OpenSSH_9.2\r\n\r\n", 400, reasonHead},
+		{"the proxy's own page", "_egress.local:80", "GET /healthz HTTP/1.1\r\nHost: _egress.local\r\n\r\n", 200, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := b.raw()
+			c.send("CONNECT " + tt.connect + " HTTP/1.1\r\n\r\n")
+			if resp := c.response("CONNECT"); resp.StatusCode != 200 {
+				t.Fatalf("CONNECT: %s", resp.Status)
+			}
+			c.send(tt.request)
+			resp := c.response("GET")
+			if tt.reason != "" {
+				refused(t, resp, tt.status, tt.reason)
+			} else if resp.StatusCode != tt.status {
+				t.Errorf("status %s", resp.Status)
+			}
+		})
+	}
+	t.Run("TLS on the http port", func(t *testing.T) {
+		b := newBed(t, func(_ *bed, c *bedConfig) { c.routes = []sidecars.Route{{Host: "allowed.test"}} })
+		c := b.raw()
+		c.send("CONNECT allowed.test:80 HTTP/1.1\r\n\r\n")
+		c.response("CONNECT")
+		if err := tls.Client(c.Conn, &tls.Config{ServerName: "allowed.test", RootCAs: b.authority}).Handshake(); err == nil {
+			t.Error("the handshake succeeded")
+		}
+		b.loggedReason(reasonPortNotAllowed)
 	})
 }
 

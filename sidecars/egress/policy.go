@@ -67,6 +67,25 @@ func (t *table) decideHost(scheme string, to authority) (*route, *refusal) {
 	return r, nil
 }
 
+// decideTunnel judges a CONNECT, before it is known what will be spoken in the
+// tunnel: one of the two schemes must be allowed. It returns the rule.
+func (t *table) decideTunnel(to authority) (rule string, no *refusal) {
+	if to == localAuthority() {
+		return localHost, nil
+	}
+	r, no := t.decideHost(schemeHTTPS, to)
+	if no == nil {
+		return r.rule, nil
+	}
+	if r, plain := t.decideHost(schemeHTTP, to); plain == nil {
+		return r.rule, nil
+	}
+	return "", no
+}
+
+// localAuthority is where the proxy's own pages are.
+func localAuthority() authority { return authority{localHost, portHTTP} }
+
 func notAllowed(to authority) *refusal {
 	if looksNumeric(to.host) {
 		return &refusal{Status: http.StatusForbidden, Layer: layerHost, Reason: reasonIPLiteral,

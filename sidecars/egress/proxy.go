@@ -10,6 +10,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -180,21 +181,18 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 	srv := p.newServer()
 	outer := newGate(l, p)
 	ended := make(chan error, 2)
-	go func() { ended <- srv.Serve(outer) }()
-	go func() { ended <- srv.Serve(p.inner) }()
+	var servers sync.WaitGroup
+	servers.Go(func() { ended <- srv.Serve(outer) })
+	servers.Go(func() { ended <- srv.Serve(p.inner) })
 
 	var err error
-	running := 2
 	select {
 	case <-ctx.Done():
 	case err = <-ended:
-		running--
 		err = fmt.Errorf("egress: accept connections: %w", err)
 	}
 	stopErr := p.stop(srv, outer)
-	for range running {
-		<-ended
-	}
+	servers.Wait()
 	return errors.Join(err, stopErr)
 }
 

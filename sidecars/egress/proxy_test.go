@@ -2,8 +2,11 @@ package egress
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
+	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -238,5 +241,38 @@ func TestServeOnce(t *testing.T) {
 	b.stop()
 	if err := b.proxy.Serve(t.Context(), nil); err == nil {
 		t.Error("a second Serve gave no error")
+	}
+}
+
+// Stopping ends handshakes, tunnels and streams that net/http has let go of.
+func TestStopLeavesNothing(t *testing.T) {
+	baseline := runtime.NumGoroutine()
+	b := newBed(t, func(_ *bed, c *bedConfig) {
+		c.opts.Limits.Stop = 200 * time.Millisecond
+		c.handler = rawSocket(func(_ net.Conn, r io.Reader) { _, _ = io.Copy(io.Discard, r) })
+	})
+	b.switched(t, "")
+	silent := b.raw()
+	silent.send("CONNECT " + b.target("allowed.test") + " HTTP/1.1\r\n\r\n")
+	silent.response("CONNECT")
+	start := time.Now()
+	b.stop()
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("stopping took %s", took)
+	}
+	b.quiet()
+	settle(t, baseline)
+}
+
+func TestServeReportsItsListener(t *testing.T) {
+	b := newBed(t, nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	check(t, l.Close())
+	b.stop()
+	b.proxy.served.Store(false)
+	b.proxy.journal = newJournal(b.log)
+	if err := b.proxy.Serve(t.Context(), l); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("error = %v, want net.ErrClosed", err)
 	}
 }
