@@ -186,7 +186,7 @@ func assertNothingLeft(t *testing.T, b *Backend, st shim.State) {
 			t.Errorf("the %s (process %d) is left", name, p.PID)
 		}
 	}
-	if g := cgroup.Find(cgroup.Root, st.ID); len(g.Dirs) != 0 {
+	if g := cgroup.Find(cgroup.Root, cgroup.Name(st.Owner, st.ID)); len(g.Dirs) != 0 {
 		t.Errorf("control groups are left: %v", g.Dirs)
 	}
 	if _, err := os.Stat(filepath.Join(b.cfg.BottlesDir, st.ID)); err == nil {

@@ -47,7 +47,7 @@ func (b *Backend) Exec(ctx context.Context, id backend.ID, cmd backend.Command, 
 		return backend.ExitStatus{}, fmt.Errorf("run a command in bottle %s: %w", id, err)
 	}
 	defer p.close()
-	req := shim.Request{Op: shim.OpExec, Argv: cmd.Argv, Dir: cmd.Dir, User: cmd.User, Env: cmd.Env}
+	req := shim.Request{Op: shim.OpExec, Argv: raw(cmd.Argv), Dir: []byte(cmd.Dir), User: cmd.User, Env: raw(cmd.Env)}
 	if err := conn.Send(req, p.guestFDs()...); err != nil {
 		return backend.ExitStatus{}, fmt.Errorf("run a command in bottle %s: %w", id, errors.Join(err, backend.ErrNotRunning))
 	}
@@ -105,6 +105,14 @@ func await(ctx context.Context, conn *frame.Conn, grace time.Duration, signals <
 }
 
 const sigTerm = 15
+
+func raw(texts []string) [][]byte {
+	out := make([][]byte, len(texts))
+	for i, t := range texts {
+		out[i] = []byte(t)
+	}
+	return out
+}
 
 // pipes connects a command's streams with the caller's.
 type pipes struct {

@@ -58,7 +58,7 @@ func (b *Backend) end(ctx context.Context, st shim.State) error {
 			return err
 		}
 	}
-	return cgroup.Find(cgroup.Root, st.ID).Remove(ctx)
+	return cgroup.Find(cgroup.Root, cgroup.Name(st.Owner, st.ID)).Remove(ctx)
 }
 
 func waitGone(ctx context.Context, procs []shim.Process) error {

@@ -3,6 +3,8 @@ package cgroup
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -34,6 +36,13 @@ type Group struct {
 	// InForce and Missing say which limits hold.
 	InForce []string
 	Missing []backend.Missing
+}
+
+// Name is the name of a bottle's groups. It holds the owner, since control
+// groups are the host's and two owners may use one id.
+func Name(owner, id string) string {
+	sum := sha256.Sum256([]byte(owner))
+	return id + "." + hex.EncodeToString(sum[:6])
 }
 
 // Find returns the groups that exist under a bottle's name, for removal after
@@ -240,7 +249,10 @@ func makeDir(base, dir string) error {
 	if _, err := os.Stat(filepath.Join(base, "cgroup.procs")); err != nil {
 		return errors.New("controller is not mounted")
 	}
-	return os.MkdirAll(dir, 0o755) //nolint:gosec // the kernel's own directories
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the kernel's own directories
+		return err
+	}
+	return unix.Access(filepath.Join(dir, "cgroup.procs"), unix.W_OK)
 }
 
 func write(path, value string) error {

@@ -37,6 +37,7 @@ func fake(t *testing.T, files map[string]string) string {
 func TestVersion1(t *testing.T) {
 	root := fake(t, map[string]string{
 		"memory/cgroup.procs": "", "pids/cgroup.procs": "",
+		"memory/bottle-mcp/b/cgroup.procs": "", "pids/bottle-mcp/b/cgroup.procs": "",
 		"memory/bottle-mcp/b/memory.limit_in_bytes": "", "pids/bottle-mcp/b/pids.max": "",
 		"memory/bottle-mcp/b/memory.usage_in_bytes": "4096\n",
 	})
@@ -81,6 +82,7 @@ func TestVersion2(t *testing.T) {
 			break
 		}
 	}
+	files["bottle-mcp/b/cgroup.procs"] = ""
 	files["bottle-mcp/b/memory.max"], files["bottle-mcp/b/pids.max"], files["bottle-mcp/b/cpu.max"] = "", "", ""
 	root := fake(t, files)
 	g := limited(root)

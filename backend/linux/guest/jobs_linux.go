@@ -79,12 +79,13 @@ func (s *server) start(req Request, files []*os.File) (*job, backend.ExitStatus)
 	if err != nil {
 		return nil, failed(126, err.Error())
 	}
-	env := environment(s.cfg.Env, req.Env, who)
-	dir, err := workingDir(req.Dir, who)
+	argv := texts(req.Argv)
+	env := environment(s.cfg.Env, texts(req.Env), who)
+	dir, err := workingDir(string(req.Dir), who)
 	if err != nil {
 		return nil, failed(126, err.Error())
 	}
-	path, status := lookup(req.Argv, env, dir)
+	path, status := lookup(argv, env, dir)
 	if path == "" {
 		return nil, status
 	}
@@ -101,11 +102,18 @@ func (s *server) start(req Request, files []*os.File) (*job, backend.ExitStatus)
 	if _, busy := s.jobs[req.Job]; busy {
 		return nil, failed(126, "the job number is in use")
 	}
-	return s.fork(req, path, attr)
+	return s.fork(req.Job, command{path, argv, attr})
+}
+
+// command is what execve gets.
+type command struct {
+	path string
+	argv []string
+	attr *syscall.ProcAttr
 }
 
 // fork starts the process with the next marker. The caller holds mu.
-func (s *server) fork(req Request, path string, attr *syscall.ProcAttr) (*job, backend.ExitStatus) {
+func (s *server) fork(id uint64, c command) (*job, backend.ExitStatus) {
 	marker := s.next
 	if err := markJob(marker); err != nil {
 		return nil, failed(126, err.Error())
@@ -114,13 +122,13 @@ func (s *server) fork(req Request, path string, attr *syscall.ProcAttr) (*job, b
 	if err != nil {
 		return nil, failed(126, err.Error())
 	}
-	pid, _, err := syscall.StartProcess(path, req.Argv, attr)
+	pid, _, err := syscall.StartProcess(c.path, c.argv, c.attr)
 	restore()
 	if err != nil {
-		return nil, startFailure(path, err)
+		return nil, startFailure(c.path, err)
 	}
 	s.next--
-	j := &job{id: req.Job, pid: pid, marker: marker, status: make(chan backend.ExitStatus, 1)}
+	j := &job{id: id, pid: pid, marker: marker, status: make(chan backend.ExitStatus, 1)}
 	s.jobs[j.id] = j
 	s.pids[pid] = j
 	return j, backend.ExitStatus{}
@@ -174,6 +182,14 @@ func exitStatus(ws unix.WaitStatus, ru *unix.Rusage) backend.ExitStatus {
 	}
 	st.Code = ws.ExitStatus()
 	return st
+}
+
+func texts(raw [][]byte) []string {
+	out := make([]string, len(raw))
+	for i, r := range raw {
+		out[i] = string(r)
+	}
+	return out
 }
 
 func failed(code int, why string) backend.ExitStatus {

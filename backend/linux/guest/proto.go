@@ -43,10 +43,12 @@ const (
 type Request struct {
 	Op     string   `json:"op"`
 	Job    uint64   `json:"job"`
-	Argv   []string `json:"argv,omitempty"`
-	Dir    string   `json:"dir,omitempty"`
-	User   string   `json:"user,omitempty"`
-	Env    []string `json:"env,omitempty"`
+	// Argv, Dir and Env are bytes: Linux does not ask for UTF-8 and JSON
+	// strings would bend what is not.
+	Argv [][]byte `json:"argv,omitempty"`
+	Dir  []byte   `json:"dir,omitempty"`
+	User string   `json:"user,omitempty"`
+	Env  [][]byte `json:"env,omitempty"`
 	Signal int      `json:"signal,omitempty"`
 }
 

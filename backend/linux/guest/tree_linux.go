@@ -72,6 +72,9 @@ func (s *server) kill(id uint64) {
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}
 		s.mu.Unlock()
+		// What died is collected now, so that nothing of it counts against
+		// the limit of processes when the end is told.
+		s.reap()
 		if len(left) == 0 {
 			return
 		}

@@ -47,10 +47,10 @@ const (
 type Request struct {
 	Op     string   `json:"op"`
 	Agent  *Agent   `json:"agent,omitempty"`
-	Argv   []string `json:"argv,omitempty"`
-	Dir    string   `json:"dir,omitempty"`
+	Argv   [][]byte `json:"argv,omitempty"`
+	Dir    []byte   `json:"dir,omitempty"`
 	User   string   `json:"user,omitempty"`
-	Env    []string `json:"env,omitempty"`
+	Env    [][]byte `json:"env,omitempty"`
 	Signal int      `json:"signal,omitempty"`
 }
 

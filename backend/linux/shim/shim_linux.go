@@ -106,7 +106,7 @@ func (s *shim) boot(conn *frame.Conn) error {
 	go func() { recorded <- s.record() }()
 	grouped := make(chan error, 1)
 	go func() {
-		s.group = cgroup.Create(cgroup.Root, s.start.ID)
+		s.group = cgroup.Create(cgroup.Root, cgroup.Name(s.start.Owner, s.start.ID))
 		grouped <- s.group.Add(s.guest.proc.PID)
 	}()
 	err = s.connectServices()

@@ -65,7 +65,11 @@ func (s *shim) answer(c *frame.Conn) {
 		}
 		reply(c, s.agent(*req.Agent))
 	case OpState:
-		st := s.live()
+		st, err := s.live()
+		if err != nil {
+			reply(c, err)
+			break
+		}
 		_ = c.Send(Reply{State: &st})
 	case OpStop:
 		s.end(false)
@@ -78,11 +82,15 @@ func (s *shim) answer(c *frame.Conn) {
 	}
 }
 
-// live is the state with what only a running shim knows.
-func (s *shim) live() State {
+// live is the state with what only a running shim knows. A bottle that is
+// being torn down is told as ended, whatever still breathes in it.
+func (s *shim) live() (State, error) {
 	u := s.usage()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ending {
+		return State{}, fmt.Errorf("the bottle has ended: %w", backend.ErrNotRunning)
+	}
 	st := s.state
 	st.Usage, st.AgentUp = u, s.agentUp
 	select {
@@ -90,7 +98,7 @@ func (s *shim) live() State {
 	default:
 		st.SidecarUp = true
 	}
-	return st
+	return st, nil
 }
 
 func reply(c *frame.Conn, err error) {
