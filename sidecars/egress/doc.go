@@ -17,8 +17,8 @@
 // ambiguous or is not named by a route is refused before a byte leaves. A name
 // is resolved once per connection, every answer is classified, and only a
 // literal address of that answer is dialled. No environment variable is read.
-Inside a tunnel TLS is opened under the tunnel's name; plain HTTP is served
-there only where a route allows plain HTTP to that host and port.
+// Inside a tunnel TLS is opened under the tunnel's name; plain HTTP is served
+// there only where a route allows plain HTTP to that host and port.
 //
 // The guest is hostile: everything it sends is bounded in size, time and
 // number, and nothing it sends reaches the log unfiltered.

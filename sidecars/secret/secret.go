@@ -16,18 +16,25 @@ const redacted = "[redacted]"
 
 // Value is a credential. The zero Value is empty. It prints as "[redacted]" in
 // every fmt verb, in slog and in text and JSON encodings, so that a struct
-// holding one can be logged without a leak. Only Reveal gives the bytes.
-type Value struct{ plain string }
+// holding one can be logged without a leak. Only Reveal gives the bytes. They
+// are held behind a pointer, because fmt calls no method of a value in an
+// unexported field: it then prints an address.
+type Value struct{ plain *string }
 
 // New wraps plain.
-func New(plain string) Value { return Value{plain: plain} }
+func New(plain string) Value { return Value{plain: &plain} }
 
 // Reveal returns the credential itself. Call it only where the bytes leave
 // for the process that must have them; never format or log the result.
-func (v Value) Reveal() string { return v.plain }
+func (v Value) Reveal() string {
+	if v.plain == nil {
+		return ""
+	}
+	return *v.plain
+}
 
 // Empty reports whether there is no credential.
-func (v Value) Empty() bool { return v.plain == "" }
+func (v Value) Empty() bool { return v.Reveal() == "" }
 
 // String implements fmt.Stringer with the redacted form.
 func (v Value) String() string { return redacted }
