@@ -78,6 +78,12 @@ and goes with it.`,
 	return cmd
 }
 
+// liveBottle is the bottle that run has launched and must remove.
+type liveBottle struct {
+	bottles tools.Bottles
+	id      backend.ID
+}
+
 // run is the verb: launch, exec, remove.
 func (c *cli) run(ctx context.Context, o runOptions, argv []string) error {
 	env, err := parseEnv(o.env)
@@ -108,10 +114,9 @@ func (c *cli) run(ctx context.Context, o runOptions, argv []string) error {
 	if err != nil {
 		return &codedError{exitNoBottle, err}
 	}
-	err = c.runCommand(ctx, app.bottles, bottle.ID, backend.Command{
-		Argv: argv, User: o.user, Grace: killGrace,
-	}, o.timeout)
-	removeErr := c.remove(ctx, app.bottles, bottle.ID)
+	live := liveBottle{app.bottles, bottle.ID}
+	err = c.runCommand(ctx, live, backend.Command{Argv: argv, User: o.user, Grace: killGrace}, o.timeout)
+	removeErr := live.remove(ctx)
 	if err == nil {
 		return removeErr
 	}
@@ -131,7 +136,7 @@ func (c *cli) launch(ctx context.Context, bottles tools.Bottles, req provision.L
 }
 
 // runCommand runs the command with this program's streams and says how it ended.
-func (c *cli) runCommand(ctx context.Context, bottles tools.Bottles, id backend.ID, cmd backend.Command, limit time.Duration) error {
+func (c *cli) runCommand(ctx context.Context, bottle liveBottle, cmd backend.Command, limit time.Duration) error {
 	// The launch's context ends with the first signal; the command gets that
 	// signal instead and decides for itself.
 	execCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -146,7 +151,7 @@ func (c *cli) runCommand(ctx context.Context, bottles tools.Bottles, id backend.
 		return ctx.Err()
 	}
 	outputGone := func() { cancel(errOutputGone) }
-	result, err := bottles.Exec(execCtx, operator, id, cmd, backend.Streams{
+	result, err := bottle.bottles.Exec(execCtx, operator, bottle.id, cmd, backend.Streams{
 		Stdin:   c.con.in,
 		Stdout:  &watchedWriter{to: c.con.out, failed: outputGone},
 		Stderr:  &watchedWriter{to: c.con.err, failed: outputGone},
@@ -187,17 +192,17 @@ func (c *cli) printRefusals(result provision.ExecResult) {
 }
 
 // remove ends the bottle also after an interrupt.
-func (c *cli) remove(ctx context.Context, bottles tools.Bottles, id backend.ID) error {
+func (b liveBottle) remove(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
 	defer cancel()
-	items, err := bottles.Cleanup(ctx, provision.CleanupRequest{IDs: []backend.ID{id}, Principal: operator}, func(provision.Event) {})
+	items, err := b.bottles.Cleanup(ctx, provision.CleanupRequest{IDs: []backend.ID{b.id}, Principal: operator}, func(provision.Event) {})
 	for _, item := range items {
 		if !item.Done {
 			err = errors.Join(err, fmt.Errorf("bottle %s is not removed: %s", item.ID, item.Reason))
 		}
 	}
 	if err != nil {
-		return &codedError{exitNoBottle, withHint(err, "try again with 'bottle-mcp cleanup "+string(id)+"'")}
+		return &codedError{exitNoBottle, withHint(err, "try again with 'bottle-mcp cleanup "+string(b.id)+"'")}
 	}
 	return nil
 }
