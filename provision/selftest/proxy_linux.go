@@ -3,13 +3,13 @@ package selftest
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
+	"net/textproto"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -20,6 +20,14 @@ const (
 	refusedHeader = "X-Bottle-Refused"
 	notAllowed    = "host_not_allowed"
 	maxAnswer     = 4 << 10
+)
+
+// The statuses that tell. net/http is left out on purpose: initialising it
+// takes longer than the whole probe, twice at every launch.
+const (
+	statusOK        = 200
+	statusForbidden = 403
+	statusServer    = 500
 )
 
 // answer is what came back from the proxy.
@@ -36,7 +44,7 @@ func (n *network) proxyAnswers(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if a.status != http.StatusOK {
+	if a.status != statusOK {
 		return "", fmt.Errorf("the proxy answers with status %d", a.status)
 	}
 	if !slices.Contains(strings.Fields(a.body), n.spec.BottleID) {
@@ -50,7 +58,7 @@ func (n *network) unlistedRefused(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if a.status != http.StatusForbidden || a.refused != notAllowed {
+	if a.status != statusForbidden || a.refused != notAllowed {
 		return "", fmt.Errorf("the proxy answers with status %d and reason %.40q instead of refusing %s", a.status, a.refused, n.spec.UnlistedHost)
 	}
 	return n.spec.UnlistedHost + " is refused", nil
@@ -63,7 +71,7 @@ func (n *network) allowedAnswers(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if a.status != http.StatusOK && a.status < http.StatusInternalServerError {
+	if a.status != statusOK && a.status < statusServer {
 		return "", fmt.Errorf("the proxy answers with status %d and reason %.40q although policy allows %s", a.status, a.refused, n.spec.AllowedHost)
 	}
 	return fmt.Sprintf("%s is not refused (status %d)", n.spec.AllowedHost, a.status), nil
@@ -92,17 +100,36 @@ func (n *network) ask(ctx context.Context, request string) (answer, error) {
 	if _, err := io.WriteString(conn, request); err != nil {
 		return answer{}, fmt.Errorf("ask the proxy: %w", err)
 	}
-	method, _, _ := strings.Cut(request, " ")
-	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+	a, err := readAnswer(bufio.NewReader(io.LimitReader(conn, maxAnswer)), strings.HasPrefix(request, "GET "))
 	if err != nil {
 		return answer{}, fmt.Errorf("the proxy does not answer: %w", err)
 	}
-	defer func() { _ = resp.Body.Close() }()
-	a := answer{status: resp.StatusCode, refused: resp.Header.Get(refusedHeader)}
-	if method == http.MethodGet {
-		body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-			return a, fmt.Errorf("read the proxy's answer: %w", err)
+	return a, nil
+}
+
+// readAnswer reads an HTTP/1 response head and, when asked for, the body up to
+// the end of a connection that closes after it.
+func readAnswer(r *bufio.Reader, withBody bool) (answer, error) {
+	tr := textproto.NewReader(r)
+	line, err := tr.ReadLine()
+	if err != nil {
+		return answer{}, err
+	}
+	version, rest, _ := strings.Cut(line, " ")
+	code, _, _ := strings.Cut(rest, " ")
+	status, err := strconv.Atoi(code)
+	if err != nil || !strings.HasPrefix(version, "HTTP/1.") || len(code) != 3 {
+		return answer{}, fmt.Errorf("malformed status line %.60q", line)
+	}
+	header, err := tr.ReadMIMEHeader()
+	if err != nil {
+		return answer{}, err
+	}
+	a := answer{status: status, refused: header.Get(refusedHeader)}
+	if withBody {
+		body, err := io.ReadAll(r)
+		if err != nil {
+			return a, fmt.Errorf("read the body: %w", err)
 		}
 		a.body = string(body)
 	}

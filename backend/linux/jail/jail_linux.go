@@ -14,8 +14,8 @@ import (
 
 // Descriptors the sidecar inherits: the shim's socket and the egress log.
 const (
-	controlFD = 3
-	logFD     = 4
+	ControlFD = 3
+	LogFD     = 4
 )
 
 // UID is the sidecar's user and group id inside its user namespace: nobody.
@@ -46,7 +46,7 @@ func FromRoot(argv []string) bool { return len(argv) == 4 && argv[3] == "from-ro
 func EnterMain() int {
 	runtime.LockOSThread()
 	err := enter(FromRoot(os.Args))
-	if conn, cerr := frame.FromFD(controlFD, "shim", frame.MaxHost); cerr == nil {
+	if conn, cerr := frame.FromFD(ControlFD, "shim", frame.MaxHost); cerr == nil {
 		_ = conn.Send(Done{Error: err.Error()})
 	}
 	return 1
@@ -74,8 +74,11 @@ func enter(fromRoot bool) error {
 	return fmt.Errorf("execute the second stage: %w", err)
 }
 
-// raise puts up the walls of the second stage, the last ones.
-func raise() error {
+// hardMemory bounds the sidecar's private memory; the kernel enforces it.
+const hardMemory = 512 << 20
+
+// Raise puts up the walls of the second stage, the last ones.
+func Raise() error {
 	filter, err := walls.JailFilter()
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package jail
+package daemon
 
 import (
 	"context"
@@ -8,36 +8,34 @@ import (
 	"runtime/debug"
 
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/frame"
+	"github.com/bottle-mcp/bottle-mcp/backend/linux/jail"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/egress"
 )
 
-// softMemory and hardMemory bound the sidecar: the collector works towards
-// the first, the kernel enforces the second.
-const (
-	softMemory = 128 << 20
-	hardMemory = 512 << 20
-)
+// softMemory is what the collector works towards; jail.Raise sets the hard
+// bound.
+const softMemory = 128 << 20
 
-// ServeMain is the second stage: it serves until the shim goes away.
-func ServeMain() int {
+// Main is the sidecar's second stage: it serves until the shim goes away.
+func Main() int {
 	debug.SetMemoryLimit(softMemory)
-	conn, err := frame.FromFD(controlFD, "shim", frame.MaxHost)
+	conn, err := frame.FromFD(jail.ControlFD, "shim", frame.MaxHost)
 	if err != nil {
 		return 1
 	}
-	if err = raise(); err == nil {
-		err = serve(conn, os.NewFile(logFD, "egress-log"))
+	if err = jail.Raise(); err == nil {
+		err = serve(conn, os.NewFile(jail.LogFD, "egress-log"))
 	}
 	if err != nil {
-		_ = conn.Send(Done{Error: err.Error()})
+		_ = conn.Send(jail.Done{Error: err.Error()})
 		return 1
 	}
 	return 0
 }
 
 func serve(conn *frame.Conn, log *os.File) error {
-	var start Start
+	var start jail.Start
 	files, err := conn.RecvFiles(&start)
 	if err != nil {
 		return fmt.Errorf("read the sidecar's configuration: %w", err)
@@ -48,9 +46,9 @@ func serve(conn *frame.Conn, log *os.File) error {
 	if err := startServices(ctx, start, files, log, failed); err != nil {
 		return err
 	}
-	start.Secrets = PlainSecrets{}
+	start.Secrets = jail.PlainSecrets{}
 	debug.FreeOSMemory()
-	if err := conn.Send(Done{}); err != nil {
+	if err := conn.Send(jail.Done{}); err != nil {
 		return err
 	}
 	gone := make(chan struct{})
@@ -68,7 +66,7 @@ func serve(conn *frame.Conn, log *os.File) error {
 	}
 }
 
-func startServices(ctx context.Context, start Start, files []*os.File, log *os.File, failed chan<- error) error {
+func startServices(ctx context.Context, start jail.Start, files []*os.File, log *os.File, failed chan<- error) error {
 	if len(files) != len(start.Services) {
 		return fmt.Errorf("%d listeners for %d services", len(files), len(start.Services))
 	}
