@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -20,6 +21,7 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/jail"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/shim"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/egress"
 )
 
 // Host ids of guests, as root: each bottle gets one of idRanges ranges above
@@ -43,6 +45,10 @@ func (b *Backend) StartSidecar(ctx context.Context, spec backend.SidecarSpec) (b
 		if svc != sidecars.Egress {
 			return backend.Endpoints{}, fmt.Errorf("backend %s cannot serve %q yet: take it out of the bottle", Name, svc)
 		}
+	}
+	// The sidecar would say the same, later.
+	if _, err := egress.New(spec.Config, spec.Secrets, egress.Options{Log: io.Discard}); err != nil {
+		return backend.Endpoints{}, fmt.Errorf("configure the sidecar of bottle %s: %w", spec.ID, err)
 	}
 	dir := b.dir(spec.ID)
 	if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -41,14 +41,14 @@ const (
 
 // Request is a frame from the shim to the second stage.
 type Request struct {
-	Op     string   `json:"op"`
-	Job    uint64   `json:"job"`
+	Op  string `json:"op"`
+	Job uint64 `json:"job"`
 	// Argv, Dir and Env are bytes: Linux does not ask for UTF-8 and JSON
 	// strings would bend what is not.
-	Argv [][]byte `json:"argv,omitempty"`
-	Dir  []byte   `json:"dir,omitempty"`
-	User string   `json:"user,omitempty"`
-	Env  [][]byte `json:"env,omitempty"`
+	Argv   [][]byte `json:"argv,omitempty"`
+	Dir    []byte   `json:"dir,omitempty"`
+	User   string   `json:"user,omitempty"`
+	Env    [][]byte `json:"env,omitempty"`
 	Signal int      `json:"signal,omitempty"`
 }
 

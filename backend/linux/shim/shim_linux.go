@@ -42,6 +42,7 @@ type shim struct {
 	sidecar             *child
 	agentAsked, agentUp bool
 	ending              bool
+	serving             chan error    // one value: whether the sidecar serves
 	done                chan struct{} // closed when everything has been torn down
 	once                sync.Once
 }
@@ -57,7 +58,7 @@ func Main() int {
 	if err != nil {
 		return 2
 	}
-	s := &shim{done: make(chan struct{}), jobs: newJobTable()}
+	s := &shim{serving: make(chan error, 1), done: make(chan struct{}), jobs: newJobTable()}
 	if err := s.boot(conn); err != nil {
 		s.end(false)
 		_ = conn.Send(Reply{Error: err.Error()})
@@ -117,8 +118,8 @@ func (s *shim) boot(conn *frame.Conn) error {
 	return s.listen()
 }
 
-// connectServices carries the guest's listeners to the sidecar and waits until
-// it serves. The secrets are forgotten here.
+// connectServices carries the guest's listeners, configuration and secrets to
+// the sidecar. The secrets are forgotten here.
 func (s *shim) connectServices() error {
 	deadline := time.Now().Add(stepTimeout)
 	if err := errors.Join(s.guest.conn.SetDeadline(deadline), s.sidecar.conn.SetDeadline(deadline)); err != nil {
@@ -143,11 +144,18 @@ func (s *shim) connectServices() error {
 	}
 	err = s.sidecar.conn.Send(jail.Start{Services: s.start.Services, Config: s.start.Config, Secrets: s.start.Secrets}, fds...)
 	s.start.Secrets, s.start.Config = jail.PlainSecrets{}, sidecars.Config{}
-	// A sidecar that failed says why before it ends, so its answer is read
-	// even when it did not take its orders.
+	go func() { s.serving <- s.awaitSidecar(err) }()
+	return nil
+}
+
+// awaitSidecar waits until the sidecar serves. The agent's start waits for
+// that and not the sidecar's: connections queue at the listeners meanwhile,
+// and the two processes start side by side. A sidecar that failed says why
+// before it ends, so its answer is read even when it did not take its orders.
+func (s *shim) awaitSidecar(sendErr error) error {
 	var ready jail.Done
-	if rerr := s.sidecar.conn.Recv(&ready); rerr != nil || ready.Error != "" || err != nil {
-		return fmt.Errorf("start the sidecar: %w", orError(errors.Join(err, rerr), ready.Error))
+	if err := s.sidecar.conn.Recv(&ready); err != nil || ready.Error != "" || sendErr != nil {
+		return fmt.Errorf("start the sidecar: %w", orError(errors.Join(sendErr, err), ready.Error))
 	}
 	return s.sidecar.conn.SetDeadline(time.Time{})
 }
@@ -189,6 +197,9 @@ func (s *shim) agent(a Agent) error {
 		return fmt.Errorf("start the guest: %w", orError(err, done.Error))
 	}
 	if err := c.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	if err := <-s.serving; err != nil {
 		return err
 	}
 	s.mu.Lock()
