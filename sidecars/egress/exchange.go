@@ -13,18 +13,19 @@ import (
 
 // exchange is one request from its arrival to its line in the log.
 type exchange struct {
-	p      *Proxy
-	w      http.ResponseWriter
-	r      *http.Request
-	rc     *http.ResponseController
-	s      session
-	d      sidecars.Decision
-	sent   atomic.Int64 // request body bytes
-	got    atomic.Int64 // response body bytes
-	body   *requestBody // nil when the request has none
-	taken  bool         // the connection was hijacked
-	silent bool         // no line of its own in the log
-	watch  *watchdog
+	p        *Proxy
+	w        http.ResponseWriter
+	r        *http.Request
+	rc       *http.ResponseController
+	s        session
+	d        sidecars.Decision
+	sent     atomic.Int64 // request body bytes
+	got      atomic.Int64 // response body bytes
+	body     *requestBody // nil when the request has none
+	taken    bool         // the connection was hijacked
+	silent   bool         // no line of its own in the log
+	recorded bool         // the decision is in the log already
+	watch    *watchdog
 }
 
 // ServeHTTP implements http.Handler. It is meant for the server that Serve
@@ -186,12 +187,17 @@ func (ex *exchange) finish(v any) {
 		unavailable(reasonInternal, "The proxy failed on this request.").note(&ex.d)
 	}
 	ex.finishBody()
-	if ex.silent {
+	if ex.silent || ex.recorded {
 		return
 	}
+	ex.measure()
+	ex.p.journal.add(ex.d)
+}
+
+// measure completes the decision with what the exchange came to.
+func (ex *exchange) measure() {
 	ex.d.BytesOut, ex.d.BytesIn = ex.sent.Load(), ex.got.Load()
 	ex.d.Duration = time.Since(ex.d.Time)
-	ex.p.journal.add(ex.d)
 }
 
 // finishBody ends a request body that was not read to its end. A transport may

@@ -29,7 +29,7 @@ const (
 // proxy refuses requests until it can: what is not recorded must not happen.
 type journal struct {
 	out    io.Writer
-	queue  chan sidecars.Decision
+	queue  chan entry
 	done   chan struct{}
 	failed atomic.Bool
 	lost   atomic.Int64
@@ -38,33 +38,60 @@ type journal struct {
 	closed bool
 }
 
+// entry is a decision on its way to the log, and who waits until it is there.
+type entry struct {
+	d       sidecars.Decision
+	written chan struct{} // nil when nobody waits
+}
+
 func newJournal(out io.Writer) *journal {
-	return &journal{out: out, queue: make(chan sidecars.Decision, journalQueue), done: make(chan struct{})}
+	return &journal{out: out, queue: make(chan entry, journalQueue), done: make(chan struct{})}
 }
 
 // healthy reports whether the last line could be written.
 func (j *journal) healthy() bool { return !j.failed.Load() && j.lost.Load() == 0 }
 
 // add queues one decision. After journalWait it gives up and counts it lost.
-func (j *journal) add(d sidecars.Decision) {
+func (j *journal) add(d sidecars.Decision) { j.enqueue(entry{d: d}) }
+
+// addNow is add, and waits until the line is in the log: who learns of a
+// refusal finds its record. It waits no longer than journalWait.
+func (j *journal) addNow(d sidecars.Decision) {
+	e := entry{d: d, written: make(chan struct{})}
+	if !j.enqueue(e) {
+		return
+	}
+	timer := time.NewTimer(journalWait)
+	defer timer.Stop()
+	select {
+	case <-e.written:
+	case <-timer.C:
+	}
+}
+
+// enqueue reports whether the entry will be written.
+func (j *journal) enqueue(e entry) bool {
+	d := &e.d
 	d.Host, d.Path, d.Method = clean(d.Host), clean(d.Path), clean(d.Method)
 	d.Message, d.Rule = clean(d.Message), clean(d.Rule)
 	j.mu.RLock()
 	defer j.mu.RUnlock()
 	if j.closed {
-		return
+		return false
 	}
 	select {
-	case j.queue <- d:
-		return
+	case j.queue <- e:
+		return true
 	default:
 	}
 	timer := time.NewTimer(journalWait)
 	defer timer.Stop()
 	select {
-	case j.queue <- d:
+	case j.queue <- e:
+		return true
 	case <-timer.C:
 		j.lost.Add(1)
+		return false
 	}
 }
 
@@ -74,13 +101,20 @@ func (j *journal) run() {
 	var batch bytes.Buffer
 	enc := json.NewEncoder(&batch)
 	enc.SetEscapeHTML(false)
-	for d := range j.queue {
-		j.encode(enc, d)
+	var waiting []chan struct{}
+	take := func(e entry) {
+		j.encode(enc, e.d)
+		if e.written != nil {
+			waiting = append(waiting, e.written)
+		}
+	}
+	for e := range j.queue {
+		take(e)
 		for more := true; more && batch.Len() < journalBatch; {
 			select {
 			case next, ok := <-j.queue:
 				if more = ok; ok {
-					j.encode(enc, next)
+					take(next)
 				}
 			default:
 				more = false
@@ -89,6 +123,10 @@ func (j *journal) run() {
 		_, err := j.out.Write(batch.Bytes())
 		j.failed.Store(err != nil)
 		batch.Reset()
+		for _, w := range waiting {
+			close(w)
+		}
+		waiting = waiting[:0]
 	}
 }
 

@@ -276,3 +276,18 @@ func TestServeReportsItsListener(t *testing.T) {
 		t.Errorf("error = %v, want net.ErrClosed", err)
 	}
 }
+
+// TestRefusalIsOnRecord shows that whoever has read a refusal finds it in the
+// log: exec's result lists refusals right after a command.
+func TestRefusalIsOnRecord(t *testing.T) {
+	b := newBed(t, nil)
+	for i := range 50 {
+		resp, err := b.client(false).Get(b.plainURL("evil.test", "/"))
+		check(t, err)
+		got := len(b.decisions())
+		_ = resp.Body.Close()
+		if resp.StatusCode != 403 || got != i+1 {
+			t.Fatalf("after refusal %d (status %d) the log holds %d lines", i+1, resp.StatusCode, got)
+		}
+	}
+}

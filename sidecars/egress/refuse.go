@@ -68,6 +68,11 @@ func (p *Proxy) record(d sidecars.Decision, no *refusal) {
 func (ex *exchange) refuse(no *refusal) {
 	no.note(&ex.d)
 	body := no.body(ex.d)
+	if !ex.silent {
+		ex.measure()
+		ex.p.journal.addNow(ex.d)
+		ex.recorded = true
+	}
 	h := ex.w.Header()
 	clear(h)
 	h.Set("Content-Type", "application/json")
