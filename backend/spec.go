@@ -176,8 +176,11 @@ type CopySpec struct {
 	// Path is absolute in the guest. CopyIn unpacks below it (it is made when
 	// missing); CopyOut packs it: entries are named relative to it, and a
 	// single file is one entry with its base name.
-	Path   string
-	User   string // "" = AgentUser
+	Path string
+	User string // "" = AgentUser
+	// AsFile says that a CopyIn holds one file and Path names the file itself,
+	// unless a directory is there already.
+	AsFile bool
 	Reader io.Reader
 	Writer io.Writer
 }

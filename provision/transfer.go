@@ -26,16 +26,18 @@ type transfer struct {
 	guest   string // directory to unpack below
 	user    string
 	exclude []string
+	asFile  bool // guest is the file itself, unless it is a directory
 }
 
 // CopyIn packs the host path (inside the roots) into the guest. The guest path
-// is a directory, which is made when it is missing; for a single file it may
-// also be the file itself, when it has the same name.
+// is a directory, which is made when it is missing; for a single file it is the
+// file itself, unless it ends with "/" or a directory is there.
 func (m *Manager) CopyIn(ctx context.Context, who Principal, id backend.ID, host, guest string, opts CopyOptions) (CopyResult, error) {
 	engine, err := m.usable(who, id)
 	if err != nil {
 		return CopyResult{}, err
 	}
+	intoDir := strings.HasSuffix(guest, "/")
 	if guest, err = guestPath(guest); err != nil {
 		return CopyResult{}, err
 	}
@@ -52,11 +54,9 @@ func (m *Manager) CopyIn(ctx context.Context, who Principal, id backend.ID, host
 	if err != nil {
 		return CopyResult{}, fmt.Errorf("copy %s into bottle %s: %w", host, id, err)
 	}
-	if !info.IsDir() && path.Base(guest) == info.Name() {
-		guest = path.Dir(guest)
-	}
 	result, err := send(ctx, engine, id, transfer{
 		source: archive.Source{Root: root, Name: h.rel}, guest: guest, user: opts.User, exclude: opts.Exclude,
+		asFile: !info.IsDir() && !intoDir,
 	})
 	if err != nil {
 		return result, fmt.Errorf("copy %s into bottle %s: %w", host, id, err)
@@ -81,7 +81,7 @@ func send(ctx context.Context, engine backend.Backend, id backend.ID, t transfer
 	// A read that waits for the packer must not outlive the call.
 	stop := context.AfterFunc(ctx, func() { r.CloseWithError(context.Cause(ctx)) })
 	defer stop()
-	report, err := engine.Copy(ctx, id, backend.CopySpec{Direction: backend.CopyIn, Path: t.guest, User: t.user, Reader: r})
+	report, err := engine.Copy(ctx, id, backend.CopySpec{Direction: backend.CopyIn, Path: t.guest, User: t.user, AsFile: t.asFile, Reader: r})
 	r.CloseWithError(errGone)
 	failed := <-packErr
 	sum := digest.sum()
@@ -113,8 +113,8 @@ func outcome(report backend.CopyReport, sum string) CopyResult {
 }
 
 // CopyOut unpacks the guest path below the host path (inside the roots), which
-// is made when it is missing; for a single file it may also be the file
-// itself, when it has the same name.
+// is made when it is missing; for a single file it is the file itself, unless
+// it ends with "/" or a directory is there.
 func (m *Manager) CopyOut(ctx context.Context, who Principal, id backend.ID, guest, host string, opts CopyOptions) (CopyResult, error) {
 	engine, err := m.usable(who, id)
 	if err != nil {
@@ -126,11 +126,12 @@ func (m *Manager) CopyOut(ctx context.Context, who Principal, id backend.ID, gue
 	if err := checkExclude(opts.Exclude); err != nil {
 		return CopyResult{}, err
 	}
+	intoDir := strings.HasSuffix(host, "/")
 	h, err := m.roots.resolve("host path", host, forWriting)
 	if err != nil {
 		return CopyResult{}, err
 	}
-	result, err := m.receive(ctx, engine, id, fetch{guest: guest, host: h, exclude: opts.Exclude})
+	result, err := m.receive(ctx, engine, id, fetch{guest: guest, host: h, exclude: opts.Exclude, intoDir: intoDir})
 	if err != nil {
 		return result, fmt.Errorf("copy %s out of bottle %s: %w", guest, id, err)
 	}
@@ -142,6 +143,7 @@ type fetch struct {
 	guest   string
 	host    hostPath
 	exclude []string
+	intoDir bool // a single file goes below host, whatever is there
 }
 
 // receive packs in the guest and unpacks on the host. The stream is hostile.
@@ -213,15 +215,17 @@ func (m *Manager) unpack(ctx context.Context, r io.Reader, f fetch) (backend.Cop
 	}
 	opts := archive.UnpackOptions{MaxBytes: m.cfg.MaxCopyOut}
 	rel := f.host.rel
-	if first.Typeflag != tar.TypeDir && rel != "." && filepath.Base(rel) == first.Name {
-		// Only the file itself may come: its directory was not asked for.
-		rel, opts.MaxEntries = filepath.Dir(rel), 1
-	}
 	root, err := f.host.open()
 	if err != nil {
 		return none, err
 	}
 	defer func() { _ = root.Close() }()
+	if first.Typeflag != tar.TypeDir && rel != "." && !f.intoDir {
+		if info, err := root.Stat(rel); err != nil || !info.IsDir() {
+			// Only the file itself may come: its directory was not asked for.
+			rel, opts.As, opts.MaxEntries = filepath.Dir(rel), filepath.Base(rel), 1
+		}
+	}
 	_, missing := root.Lstat(rel)
 	if err := root.MkdirAll(rel, 0o755); err != nil {
 		return none, fmt.Errorf("make the directory: %w", err)

@@ -47,9 +47,11 @@ func TestCopyIn(t *testing.T) {
 		{"directory", "tree", "/home/agent/in", CopyOptions{}, "/home/agent/in/sub/b.log", "bb", 2, ""},
 		{"excluded", "tree", "/home/agent/ex", CopyOptions{Exclude: []string{"*.log"}}, "/home/agent/ex/a.txt", "aaa", 1, hexSum("aaa")},
 		{"directory of one file", "one", "/home/agent/one", CopyOptions{}, "/home/agent/one/only.txt", "one", 1, hexSum("one")},
-		{"file into a directory", "tree/a.txt", "/home/agent/dir", CopyOptions{}, "/home/agent/dir/a.txt", "aaa", 1, hexSum("aaa")},
+		{"file into a directory", "tree/a.txt", "/home/agent/dir/", CopyOptions{}, "/home/agent/dir/a.txt", "aaa", 1, hexSum("aaa")},
 		{"file as itself", "tree/a.txt", "/home/agent/x/a.txt", CopyOptions{}, "/home/agent/x/a.txt", "aaa", 1, hexSum("aaa")},
-		{"absolute", filepath.Join(b.root, "tree", "a.txt"), "/abs", CopyOptions{}, "/abs/a.txt", "aaa", 1, hexSum("aaa")},
+		{"absolute", filepath.Join(b.root, "tree", "a.txt"), "/abs", CopyOptions{}, "/abs", "aaa", 1, hexSum("aaa")},
+		{"file under another name", "tree/a.txt", "/home/agent/y/b.txt", CopyOptions{}, "/home/agent/y/b.txt", "aaa", 1, hexSum("aaa")},
+		{"file into a directory that is there", "tree/a.txt", "/home/agent/in", CopyOptions{}, "/home/agent/in/a.txt", "aaa", 1, hexSum("aaa")},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -83,9 +85,11 @@ func TestCopyOut(t *testing.T) {
 		{"directory, made", "/home/agent/tree", "new/deep", nil, "new/deep/sub/b.log", "bb", 2, ""},
 		{"directory, merged", "/home/agent/tree", "there", nil, "there/a.txt", "aaa", 2, ""},
 		{"excluded directory", "/home/agent/tree", "ex", []string{"sub"}, "ex/a.txt", "aaa", 1, hexSum("aaa")},
-		{"file into a directory", "/home/agent/tree/a.txt", "d", nil, "d/a.txt", "aaa", 1, hexSum("aaa")},
+		{"file into a directory", "/home/agent/tree/a.txt", "d/", nil, "d/a.txt", "aaa", 1, hexSum("aaa")},
 		{"file as itself", "/home/agent/tree/a.txt", "e/a.txt", nil, "e/a.txt", "aaa", 1, hexSum("aaa")},
 		{"file as itself, again", "/home/agent/tree/a.txt", "e/a.txt", nil, "e/a.txt", "aaa", 1, hexSum("aaa")},
+		{"file under another name", "/home/agent/tree/a.txt", "e/b.txt", nil, "e/b.txt", "aaa", 1, hexSum("aaa")},
+		{"file into a directory that is there", "/home/agent/tree/a.txt", "there", nil, "there/a.txt", "aaa", 1, hexSum("aaa")},
 		{"into the root", "/home/agent/tree/a.txt", ".", nil, "a.txt", "aaa", 1, hexSum("aaa")},
 	}
 	for _, tt := range tests {

@@ -110,10 +110,14 @@ func (c *checks) guestPath(field, value string) string {
 	if !c.pathText(field, value) {
 		return ""
 	}
+	full := path.Join(backend.GuestWorkspace, value)
 	if path.IsAbs(value) {
-		return path.Clean(value)
+		full = path.Clean(value)
 	}
-	return path.Join(backend.GuestWorkspace, value)
+	if strings.HasSuffix(value, "/") && full != "/" {
+		full += "/" // it says that a directory is meant
+	}
+	return full
 }
 
 var envPattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)

@@ -10,10 +10,10 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/provision"
 )
 
-const cpDescription = `Copy files between the host and a bottle, or write and read one file inline. Prefix the guest side with "bottle:"; relative guest paths begin in the workspace. "to" is a directory, made when missing: it gets what a source directory holds, or the source file under its own name.
+const cpDescription = `Copy files between the host and a bottle, or write and read one file inline. Prefix the guest side with "bottle:"; relative guest paths begin in the workspace. What a source directory holds goes into the directory "to", made when missing. A source file becomes the file "to", or goes into "to" when that is a directory or ends with "/".
 
 - Host to bottle: from "src", to "bottle:src"
-- Bottle to host: from "bottle:out/report.txt", to "results"
+- Bottle to host: from "bottle:out/report.txt", to "results/"
 - Write a file: to "bottle:main.py" with "content" (text) or "content_base64"
 - Read a file: from "bottle:log.txt" with "inline" true
 
@@ -28,7 +28,7 @@ const (
 type cpInput struct {
 	ID            string   `json:"id" jsonschema:"minLength=1,maxLength=40,pattern=^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" jsonschema_description:"Bottle id"`
 	From          string   `json:"from,omitempty" jsonschema:"minLength=1,maxLength=4102" jsonschema_description:"Source: a host path, or bottle:PATH"`
-	To            string   `json:"to,omitempty" jsonschema:"minLength=1,maxLength=4102" jsonschema_description:"Destination directory: a host path, or bottle:PATH; with content the guest file"`
+	To            string   `json:"to,omitempty" jsonschema:"minLength=1,maxLength=4102" jsonschema_description:"Destination: a host path, or bottle:PATH; with content the guest file"`
 	Content       *string  `json:"content,omitempty" jsonschema:"maxLength=262144" jsonschema_description:"Text to write to the guest file in to, in place of from"`
 	ContentBase64 *string  `json:"content_base64,omitempty" jsonschema:"maxLength=349528" jsonschema_description:"Bytes to write to the guest file in to, as base64"`
 	Inline        bool     `json:"inline,omitempty" jsonschema:"default=false" jsonschema_description:"Return the guest file in from, at most 262144 bytes, in place of to"`

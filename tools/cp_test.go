@@ -17,7 +17,7 @@ func TestCpHandsOverTheCopy(t *testing.T) {
 		want copyCall
 	}{
 		"in":           {`{"id":"b","from":"src","to":"bottle:lib"}`, copyCall{Way: "in", Host: "src", Guest: backend.GuestWorkspace + "/lib"}},
-		"in, options":  {`{"id":"b","from":"/abs/src","to":"bottle:/opt/x/","user":"root","exclude":["*.log",".git"]}`, copyCall{Way: "in", Host: "/abs/src", Guest: "/opt/x", Options: provision.CopyOptions{User: "root", Exclude: []string{"*.log", ".git"}}}},
+		"in, options":  {`{"id":"b","from":"/abs/src","to":"bottle:/opt/x/","user":"root","exclude":["*.log",".git"]}`, copyCall{Way: "in", Host: "/abs/src", Guest: "/opt/x/", Options: provision.CopyOptions{User: "root", Exclude: []string{"*.log", ".git"}}}},
 		"in, defaults": {`{"id":"b","from":"src","to":"bottle:","mode":"0644","inline":false}`, copyCall{Way: "in", Host: "src", Guest: backend.GuestWorkspace}},
 		"out":          {`{"id":"b","from":"bottle:out/r.txt","to":"results"}`, copyCall{Way: "out", Host: "results", Guest: backend.GuestWorkspace + "/out/r.txt"}},
 		"write":        {`{"id":"b","to":"bottle:a.sh","content":"echo\n","mode":"755"}`, copyCall{Way: "write", Guest: backend.GuestWorkspace + "/a.sh", Content: "echo\n", Options: provision.CopyOptions{Mode: 0o755}}},

@@ -48,4 +48,7 @@ type UnpackOptions struct {
 	// RootMeta applies the mode and time of the stream's "." entry to the
 	// destination itself, which is right when it was made for this copy.
 	RootMeta bool
+	// As, when set, is the name that an entry which is no directory gets; for
+	// streams of one file.
+	As string
 }

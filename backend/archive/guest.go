@@ -15,8 +15,9 @@ import (
 
 // The verbs of GuestMain.
 const (
-	verbUnpack = "unpack"
-	verbPack   = "pack"
+	verbUnpack     = "unpack"
+	verbUnpackFile = "unpack-file"
+	verbPack       = "pack"
 )
 
 // outcome is the line that GuestMain ends with.
@@ -36,18 +37,27 @@ var errorKinds = map[string]error{
 }
 
 // GuestMain runs the hidden verbs inside a guest, as the user who owns the
-// guest's side of the copy. args is "unpack DEST" (tar on stdin, report as the
-// last line of stdout) or "pack SRC" (tar on stdout, report as the last line
-// of stderr). It returns the exit code: 0, 1 when the copy failed (the report
+// guest's side of the copy. args is "unpack DEST" or, for one file that DEST
+// names itself unless it is a directory, "unpack-file DEST" (tar on stdin,
+// report as the last line of stdout), or "pack SRC" (tar on stdout, report as
+// the last line of stderr). It returns the exit code: 0, 1 when the copy failed (the report
 // says how), 2 when args are wrong.
 func GuestMain(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) != 2 || !filepath.IsAbs(args[1]) {
-		_, _ = fmt.Fprintln(stderr, "usage: guest unpack DEST | guest pack SRC, with an absolute path")
+		_, _ = fmt.Fprintln(stderr, "usage: guest unpack DEST | guest unpack-file DEST | guest pack SRC, with an absolute path")
 		return 2
 	}
 	switch args[0] {
 	case verbUnpack:
-		report, err := unpackHere(ctx, stdin, args[1])
+		report, err := unpackHere(ctx, stdin, args[1], UnpackOptions{AnyLinks: true})
+		return finish(stdout, report, err)
+	case verbUnpackFile:
+		dest, opts := args[1], UnpackOptions{AnyLinks: true}
+		if info, err := os.Stat(dest); err != nil || !info.IsDir() {
+			dest, opts.As = filepath.Split(dest)
+			opts.MaxEntries = 1
+		}
+		report, err := unpackHere(ctx, stdin, dest, opts)
 		return finish(stdout, report, err)
 	case verbPack:
 		report, err := packHere(ctx, stdout, args[1])
@@ -78,8 +88,7 @@ func finish(w io.Writer, report backend.CopyReport, err error) int {
 }
 
 // unpackHere unpacks below dest, which is made when it is missing.
-func unpackHere(ctx context.Context, stdin io.Reader, dest string) (backend.CopyReport, error) {
-	opts := UnpackOptions{AnyLinks: true}
+func unpackHere(ctx context.Context, stdin io.Reader, dest string, opts UnpackOptions) (backend.CopyReport, error) {
 	if _, err := os.Lstat(dest); errors.Is(err, fs.ErrNotExist) {
 		opts.RootMeta = true
 	}

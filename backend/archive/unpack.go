@@ -120,6 +120,9 @@ func (u *unpacker) entry(hdr *tar.Header) error {
 	if u.entryNo++; u.entryNo > u.opts.MaxEntries {
 		return fmt.Errorf("unpack: %w: more than %d entries", ErrLimit, u.opts.MaxEntries)
 	}
+	if u.opts.As != "" && hdr.Typeflag != tar.TypeDir {
+		hdr.Name = u.opts.As
+	}
 	parts, err := splitName(hdr.Name)
 	if err == nil {
 		err = u.place(hdr, parts)

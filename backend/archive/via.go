@@ -40,6 +40,9 @@ func CopyVia(ctx context.Context, exec ExecFunc, spec backend.CopySpec) (backend
 	}
 	report, noise := &tail{max: maxReportLine}, &tail{max: maxComplaint}
 	cmd := backend.Command{Argv: []string{backend.GuestBinary, "guest", verbUnpack, spec.Path}, Dir: "/", User: spec.User}
+	if spec.AsFile {
+		cmd.Argv[2] = verbUnpackFile
+	}
 	streams := backend.Streams{Stdin: spec.Reader, Stdout: report, Stderr: noise}
 	if spec.Direction == backend.CopyOut {
 		cmd.Argv[2] = verbPack

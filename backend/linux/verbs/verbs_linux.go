@@ -29,7 +29,7 @@ func Run(args []string) (handled bool, code int) {
 		return true, guest.ServeMain()
 	case "guest check":
 		return true, guest.CheckMain()
-	case "guest pack", "guest unpack":
+	case "guest pack", "guest unpack", "guest unpack-file":
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 		defer stop()
 		return true, archive.GuestMain(ctx, args[1:], os.Stdin, os.Stdout, os.Stderr)
