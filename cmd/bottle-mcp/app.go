@@ -26,6 +26,9 @@ var operator = provision.Principal{Kind: provision.Operator} //nolint:gochecknog
 type wiring struct {
 	roots   []string // host directories that copies and workspaces may touch
 	backend string   // the operator's choice, "" = the platform's
+	// reconcile finishes in the background what servers that died left half
+	// done; it is a long-running verb's to do.
+	reconcile bool
 }
 
 // app is the parts of the program, wired.

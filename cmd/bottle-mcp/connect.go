@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux"
@@ -23,7 +24,7 @@ func newBackends(bottlesDir, owner string, log *slog.Logger) []backend.Backend {
 }
 
 // connect opens the state and builds the manager on it.
-func connect(_ context.Context, where paths, w wiring, log *slog.Logger) (tools.Bottles, error) {
+func connect(ctx context.Context, where paths, w wiring, log *slog.Logger) (tools.Bottles, error) {
 	store, err := state.Open(where.stateDir)
 	if err != nil {
 		return nil, withHint(fmt.Errorf("no state directory: %w", err), "name another one with --state-dir")
@@ -40,5 +41,23 @@ func connect(_ context.Context, where paths, w wiring, log *slog.Logger) (tools.
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
+	if w.reconcile {
+		go reconcile(ctx, manager, log)
+	}
 	return manager, nil
+}
+
+// reconcileTime bounds the work on what others left.
+const reconcileTime = 5 * time.Minute
+
+func reconcile(ctx context.Context, manager *provision.Manager, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, reconcileTime)
+	defer cancel()
+	items, err := manager.Reconcile(ctx)
+	for _, i := range items {
+		log.Info("finished what a server that died left half done", "bottle", i.ID, "action", i.Action, "done", i.Done, "reason", i.Reason)
+	}
+	if err != nil && ctx.Err() == nil {
+		log.Warn("half-done bottles could not be looked for; run 'bottle-mcp cleanup --orphans'", "error", err)
+	}
 }
