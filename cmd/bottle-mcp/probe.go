@@ -66,6 +66,7 @@ func (c *cli) probe(ctx context.Context, o probeOptions) error {
 	if work, err = filepath.EvalSymlinks(work); err != nil {
 		return fmt.Errorf("probe has no place for its files: %w", err)
 	}
+	surviveClosedPipe()
 	app, err := c.open(ctx, wiring{roots: []string{work}})
 	if err != nil {
 		return err

@@ -95,9 +95,7 @@ func (c *cli) run(ctx context.Context, o runOptions, argv []string) error {
 			return fmt.Errorf("--workspace: %w", err)
 		}
 	}
-	// A reader that goes away must not kill us before the bottle is removed.
-	signal.Ignore(syscall.SIGPIPE)
-
+	surviveClosedPipe()
 	app, err := c.open(ctx, wiring{roots: rootsFor(o.workspace)})
 	if err != nil {
 		return &codedError{exitNoBottle, err}
@@ -245,6 +243,10 @@ func forwardSignals(again func()) (<-chan int, func()) {
 		})
 	}
 }
+
+// surviveClosedPipe makes a write to a pipe without a reader an error instead
+// of the end: this process has a bottle to remove.
+func surviveClosedPipe() { signal.Ignore(syscall.SIGPIPE) }
 
 // linuxSignal is the guest's number of a host signal: USR1 and USR2 differ on
 // a Mac.
