@@ -31,6 +31,10 @@ type Config struct {
 	// are invisible and never touched.
 	Owner  string
 	Logger *slog.Logger
+	// Spare keeps one guest and sidecar started ahead of the next launch, once
+	// Check has shown that bottles run here. It is for processes that live
+	// long; Close ends it, and so does the process's end.
+	Spare bool
 }
 
 // Backend runs bottles in Linux namespaces. Use New.
@@ -38,6 +42,7 @@ type Backend struct {
 	cfg    Config
 	log    *slog.Logger
 	checks checkCache
+	spares spares
 }
 
 var _ backend.Backend = (*Backend)(nil)

@@ -71,6 +71,8 @@ func (b *Backend) Check(ctx context.Context) (backend.Capabilities, error) {
 	}
 	b.groups(ctx, &caps)
 	b.checks.caps = &caps
+	cgroup.Sweep(cgroup.Root)
+	b.refill(0)
 	return caps, nil
 }
 

@@ -6,29 +6,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
-	"github.com/bottle-mcp/bottle-mcp/backend/linux/frame"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/jail"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/shim"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/egress"
-)
-
-// Host ids of guests, as root: each bottle gets one of idRanges ranges above
-// idBase, inside what systemd sets aside for containers (524288 to 1879048191).
-const (
-	idBase   = 0x20000000
-	idRanges = 8192
 )
 
 // StartSidecar implements backend.Backend: it starts the bottle's shim, which
@@ -80,45 +69,45 @@ func endpoints(services []sidecars.Service) backend.Endpoints {
 	return e
 }
 
-// startShim starts the shim and hands it its orders over an unnamed socket.
+// startShim gives a shim its orders over the unnamed socket.
 func (b *Backend) startShim(ctx context.Context, spec backend.SidecarSpec, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	log, err := os.OpenFile(filepath.Join(dir, shim.ErrorFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	p, spare, err := b.keeper()
 	if err != nil {
-		return fmt.Errorf("open the shim's log: %w", err)
+		return fmt.Errorf("start the shim of bottle %s: %w", spec.ID, err)
 	}
-	defer func() { _ = log.Close() }()
-	conn, sock, err := frame.Pair(frame.MaxHost)
+	err = p.order(ctx, spec, dir)
+	if err != nil && spare && ctx.Err() == nil {
+		// What was started ahead may have met its end since; a fresh one has not.
+		b.log.Warn("the spare bottle could not be used", "error", err)
+		if p, err = startKeeper(); err == nil {
+			err = p.order(ctx, spec, dir)
+		}
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("start the sidecar of bottle %s: %w", spec.ID, err)
 	}
-	defer func() { _ = conn.Close() }()
-	// Not CommandContext: the shim outlives this call and this process.
-	cmd := &exec.Cmd{
-		Path: "/proc/self/exe", Args: []string{"bottle-mcp", "shim", string(spec.ID)},
-		Env: []string{"GOMAXPROCS=2", "GOGC=50"}, Dir: "/", Stderr: log,
-		ExtraFiles: []*os.File{sock}, SysProcAttr: &syscall.SysProcAttr{Setsid: true},
-	}
-	err = cmd.Start()
-	if cerr := sock.Close(); err != nil || cerr != nil {
-		return fmt.Errorf("start the shim of bottle %s: %w", spec.ID, errors.Join(err, cerr))
-	}
-	go func() { _ = cmd.Wait() }() // reaped whenever it ends; List tells the state
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	return nil
+}
+
+// order tells the shim which bottle it keeps and waits until it does. On error
+// the shim is ended.
+func (p *keeper) order(ctx context.Context, spec backend.SidecarSpec, dir string) error {
+	defer func() { _ = p.conn.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = p.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	multi := os.Getuid() == 0
-	err = conn.Send(shim.Start{
-		ID: string(spec.ID), Owner: spec.Owner, Dir: dir, Multi: multi, Base: idRange(spec.ID),
+	err := p.conn.Send(shim.Start{
+		ID: string(spec.ID), Owner: spec.Owner, Dir: dir,
 		Services: spec.Services, Config: spec.Config, Secrets: jail.Plain(spec.Secrets),
 		Created: time.Now(), Expires: spec.Expires,
 	})
+	// A shim that failed says why, also when it did not take its orders.
 	var r shim.Reply
-	if err == nil {
-		err = conn.Recv(&r)
-	}
-	if err == nil {
+	if rerr := p.conn.Recv(&r); rerr == nil && r.Err() != nil {
 		err = r.Err()
+	} else {
+		err = errors.Join(err, rerr)
 	}
 	if err == nil {
 		return nil
@@ -126,16 +115,8 @@ func (b *Backend) startShim(ctx context.Context, spec backend.SidecarSpec, dir s
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	_ = cmd.Process.Kill() // its children die with it
-	return fmt.Errorf("start the sidecar of bottle %s: %w", spec.ID, err)
-}
-
-// idRange spreads bottles over the id ranges, so that two bottles' processes
-// are strangers to the host kernel as well.
-func idRange(id backend.ID) int {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(id))
-	return idBase + int(h.Sum32()%idRanges)*shim.MapSize
+	_ = p.cmd.Process.Kill() // its children die with it
+	return err
 }
 
 // sweep removes the files a start left behind.

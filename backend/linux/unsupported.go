@@ -10,8 +10,13 @@ import (
 
 type checkCache struct{}
 
+type spares struct{}
+
+// Close has nothing to close.
+func (b *Backend) Close() error { return nil }
+
 func unavailable() error {
-	return &backend.UnavailableError{Backend: Name, Reason: "this host does not run Linux", Fix: "use --backend macos-container on a Mac"}
+	return &backend.UnavailableError{Backend: Name, Reason: "this host does not run Linux", Fix: "run bottle-mcp on a Linux host or in a Linux virtual machine"}
 }
 
 // Check implements backend.Backend: never available here.

@@ -24,11 +24,9 @@ var operator = provision.Principal{Kind: provision.Operator} //nolint:gochecknog
 
 // wiring is what a verb asks of the parts it opens.
 type wiring struct {
-	roots   []string // host directories that copies and workspaces may touch
-	backend string   // the operator's choice, "" = the platform's
-	// reconcile finishes in the background what servers that died left half
-	// done; it is a long-running verb's to do.
-	reconcile bool
+	roots     []string // host directories that copies and workspaces may touch
+	backend   string   // the operator's choice, "" = the platform's
+	longLived bool     // a server: it settles what others left and starts ahead
 }
 
 // app is the parts of the program, wired.

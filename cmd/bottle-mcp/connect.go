@@ -16,10 +16,11 @@ import (
 )
 
 // newBackends is the table of the backends of this build, in the order that
-// people see them. None of them touches anything before it is asked.
-func newBackends(bottlesDir, owner string, log *slog.Logger) []backend.Backend {
+// people see them. None of them touches anything before it is asked. One that
+// serves for long may start a bottle ahead.
+func newBackends(bottlesDir, owner string, longLived bool, log *slog.Logger) []backend.Backend {
 	return []backend.Backend{
-		linux.New(linux.Config{BottlesDir: bottlesDir, Owner: owner, Logger: log}),
+		linux.New(linux.Config{BottlesDir: bottlesDir, Owner: owner, Logger: log, Spare: longLived}),
 	}
 }
 
@@ -29,8 +30,9 @@ func connect(ctx context.Context, where paths, w wiring, log *slog.Logger) (tool
 	if err != nil {
 		return nil, withHint(fmt.Errorf("no state directory: %w", err), "name another one with --state-dir")
 	}
+	backends := newBackends(store.BottlesDir(), store.Owner(), w.longLived, log)
 	manager, err := provision.NewManager(provision.Config{
-		Backends:       newBackends(store.BottlesDir(), store.Owner(), log),
+		Backends:       backends,
 		Backend:        w.backend,
 		State:          store,
 		ManifestHome:   where.manifests,
@@ -41,8 +43,8 @@ func connect(ctx context.Context, where paths, w wiring, log *slog.Logger) (tool
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
-	if w.reconcile {
-		go reconcile(ctx, manager, log)
+	if w.longLived {
+		go settle(ctx, manager, backends, log)
 	}
 	return manager, nil
 }
@@ -50,9 +52,16 @@ func connect(ctx context.Context, where paths, w wiring, log *slog.Logger) (tool
 // reconcileTime bounds the work on what others left.
 const reconcileTime = 5 * time.Minute
 
-func reconcile(ctx context.Context, manager *provision.Manager, log *slog.Logger) {
+// settle finishes what servers that died left half done, and has the backends
+// look at this host before the first launch asks.
+func settle(ctx context.Context, manager *provision.Manager, backends []backend.Backend, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, reconcileTime)
 	defer cancel()
+	for _, b := range backends {
+		if _, err := b.Check(ctx); err != nil {
+			log.Info("a backend is not available", "backend", b.Name(), "reason", err)
+		}
+	}
 	items, err := manager.Reconcile(ctx)
 	for _, i := range items {
 		log.Info("finished what a server that died left half done", "bottle", i.ID, "action", i.Action, "done", i.Done, "reason", i.Reason)

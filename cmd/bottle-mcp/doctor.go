@@ -84,7 +84,7 @@ func (c *cli) doctor(ctx context.Context, asJSON bool) error {
 		return err
 	}
 	report := doctorReport{Version: readVersion(), Backends: []backendHealth{}, State: stateOf(paths), Manifests: manifestsOf(paths)}
-	for _, b := range newBackends(filepath.Join(paths.stateDir, "bottles"), "", log) {
+	for _, b := range newBackends(filepath.Join(paths.stateDir, "bottles"), "", false, log) {
 		report.Backends = append(report.Backends, examine(ctx, b))
 	}
 	for _, b := range report.Backends {

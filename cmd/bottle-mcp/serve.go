@@ -59,7 +59,7 @@ func (c *cli) serve(ctx context.Context, o serveOptions) error {
 	if len(o.roots) == 0 {
 		o.roots = c.startRoots()
 	}
-	app, err := c.openAt(ctx, wiring{roots: o.roots, backend: o.backend, reconcile: true}, slog.LevelInfo)
+	app, err := c.openAt(ctx, wiring{roots: o.roots, backend: o.backend, longLived: true}, slog.LevelInfo)
 	if err != nil {
 		return err
 	}

@@ -45,6 +45,20 @@ func Name(owner, id string) string {
 	return id + "." + hex.EncodeToString(sum[:6])
 }
 
+// SparePrefix begins the names of groups that belong to no bottle yet.
+const SparePrefix = "spare-"
+
+// Sweep removes spare groups without processes: what a keeper left that was
+// killed. The kernel refuses to remove one that is in use.
+func Sweep(root string) {
+	for _, pattern := range []string{filepath.Join(root, "*", parent), filepath.Join(root, parent)} {
+		left, _ := filepath.Glob(filepath.Join(pattern, SparePrefix+"*")) // the pattern is well formed
+		for _, dir := range left {
+			_ = unix.Rmdir(dir)
+		}
+	}
+}
+
 // Find returns the groups that exist under a bottle's name, for removal after
 // whoever made them is gone.
 func Find(root, name string) *Group {
@@ -182,6 +196,25 @@ func (g *Group) Add(pid int) error {
 		if err := write(filepath.Join(dir, "cgroup.procs"), strconv.Itoa(pid)); err != nil {
 			return fmt.Errorf("move the guest into its control group: %w", err)
 		}
+	}
+	return nil
+}
+
+// Rename gives the groups, with pid in them, the name of a bottle. Version 1
+// can rename, which costs nothing; elsewhere the process moves on.
+func (g *Group) Rename(name string, pid int) error {
+	for c, dir := range g.Dirs {
+		to := filepath.Join(filepath.Dir(dir), name)
+		if os.Rename(dir, to) != nil {
+			if err := makeDir(filepath.Dir(dir), to); err != nil {
+				return fmt.Errorf("make the control group of the bottle: %w", err)
+			}
+			if err := write(filepath.Join(to, "cgroup.procs"), strconv.Itoa(pid)); err != nil {
+				return fmt.Errorf("move the guest into its control group: %w", err)
+			}
+			_ = unix.Rmdir(dir) // Sweep tries again
+		}
+		g.Dirs[c] = to
 	}
 	return nil
 }

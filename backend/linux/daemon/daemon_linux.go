@@ -7,6 +7,8 @@ import (
 	"os"
 	"runtime/debug"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/frame"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/jail"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
@@ -25,7 +27,7 @@ func Main() int {
 		return 1
 	}
 	if err = jail.Raise(); err == nil {
-		err = serve(conn, os.NewFile(jail.LogFD, "egress-log"))
+		err = serve(conn)
 	}
 	if err != nil {
 		_ = conn.Send(jail.Done{Error: err.Error()})
@@ -34,16 +36,23 @@ func Main() int {
 	return 0
 }
 
-func serve(conn *frame.Conn, log *os.File) error {
+func serve(conn *frame.Conn) error {
 	var start jail.Start
 	files, err := conn.RecvFiles(&start)
 	if err != nil {
 		return fmt.Errorf("read the sidecar's configuration: %w", err)
 	}
+	if len(files) != len(start.Services)+2 {
+		return fmt.Errorf("%d descriptors for %d services and two logs", len(files), len(start.Services))
+	}
+	listeners, log, errorLog := files[:len(start.Services)], files[len(start.Services)], files[len(start.Services)+1]
+	if err := unix.Dup3(int(errorLog.Fd()), unix.Stderr, 0); err != nil {
+		return fmt.Errorf("redirect errors to the bottle's log: %w", err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	failed := make(chan error, len(files))
-	if err := startServices(ctx, start, files, log, failed); err != nil {
+	failed := make(chan error, len(listeners))
+	if err := startServices(ctx, start, listeners, log, failed); err != nil {
 		return err
 	}
 	start.Secrets = jail.PlainSecrets{}
@@ -67,9 +76,6 @@ func serve(conn *frame.Conn, log *os.File) error {
 }
 
 func startServices(ctx context.Context, start jail.Start, files []*os.File, log *os.File, failed chan<- error) error {
-	if len(files) != len(start.Services) {
-		return fmt.Errorf("%d listeners for %d services", len(files), len(start.Services))
-	}
 	for i, svc := range start.Services {
 		l, err := net.FileListener(files[i])
 		if err != nil {

@@ -12,11 +12,8 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/walls"
 )
 
-// Descriptors the sidecar inherits: the shim's socket and the egress log.
-const (
-	ControlFD = 3
-	LogFD     = 4
-)
+// ControlFD is the descriptor the sidecar inherits: the shim's socket.
+const ControlFD = 3
 
 // UID is the sidecar's user and group id inside its user namespace: nobody.
 const UID = 65534

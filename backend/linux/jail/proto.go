@@ -5,8 +5,9 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
 
-// Start is the one frame the shim sends; the listeners' descriptors come with
-// it, in the order of Services. The answer is a Done frame.
+// Start is the one frame the shim sends. With it come descriptors: the
+// listeners in the order of Services, the egress log, and a log for what goes
+// wrong. The answer is a Done frame.
 type Start struct {
 	Services []sidecars.Service `json:"services"`
 	Config   sidecars.Config    `json:"config"`

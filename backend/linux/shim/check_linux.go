@@ -45,6 +45,3 @@ func Check(ctx context.Context, multi bool) error {
 	}
 	return nil
 }
-
-// idCheckBase is an id range no bottle gets.
-const idCheckBase = 0x20000000 + 8192*MapSize

@@ -140,8 +140,8 @@ func (s *shim) exec(c *frame.Conn, req Request, files []*os.File) {
 func (s *shim) giveToGuest(fd int) {
 	var st unix.Stat_t
 	// Nothing but a pipe: an absent stream is the host's own /dev/null.
-	if s.start.Multi && unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFIFO {
-		_ = unix.Fchown(fd, s.start.Base+backend.AgentUID, s.start.Base+backend.AgentUID)
+	if s.multi && unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFIFO {
+		_ = unix.Fchown(fd, s.base+backend.AgentUID, s.base+backend.AgentUID)
 	}
 }
 

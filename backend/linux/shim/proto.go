@@ -23,8 +23,6 @@ type Start struct {
 	ID       string             `json:"id"`
 	Owner    string             `json:"owner"`
 	Dir      string             `json:"dir"`
-	Multi    bool               `json:"multi"`
-	Base     int                `json:"base"` // first host id of the map where Multi
 	Services []sidecars.Service `json:"services"`
 	Config   sidecars.Config    `json:"config"`
 	Secrets  jail.PlainSecrets  `json:"secrets"`

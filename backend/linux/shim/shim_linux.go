@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"time"
 
@@ -33,6 +34,8 @@ const stepTimeout = 20 * time.Second
 // shim is one bottle's keeper.
 type shim struct {
 	start Start
+	multi bool // a range of ids is mapped, from base on
+	base  int
 	group *cgroup.Group
 	jobs  *jobTable
 
@@ -41,8 +44,11 @@ type shim struct {
 	guest               *child
 	sidecar             *child
 	agentAsked, agentUp bool
+	ordered             bool // it keeps a bottle, or is about to
 	ending              bool
 	serving             chan error    // one value: whether the sidecar serves
+	grouped             chan struct{} // closed when group and groupErr are set; nil before there is a guest
+	groupErr            error
 	done                chan struct{} // closed when everything has been torn down
 	once                sync.Once
 }
@@ -58,8 +64,15 @@ func Main() int {
 	if err != nil {
 		return 2
 	}
-	s := &shim{serving: make(chan error, 1), done: make(chan struct{}), jobs: newJobTable()}
-	if err := s.boot(conn); err != nil {
+	s := &shim{
+		serving: make(chan error, 1), done: make(chan struct{}), jobs: newJobTable(),
+		multi: os.Getuid() == 0, base: newBase(),
+	}
+	err = s.spawnBoth()
+	if err == nil {
+		err = s.boot(conn)
+	}
+	if err != nil {
 		s.end(false)
 		_ = conn.Send(Reply{Error: err.Error()})
 		return 1
@@ -74,53 +87,100 @@ func Main() int {
 	return 0
 }
 
-// boot reads the start frame and brings guest and sidecar to where they serve.
-func (s *shim) boot(conn *frame.Conn) error {
-	if err := conn.SetDeadline(time.Now().Add(stepTimeout)); err != nil {
+// spawnBoth starts sidecar and guest. Neither knows of a bottle yet, so that a
+// server may have them started before it needs one.
+func (s *shim) spawnBoth() error {
+	unix.Umask(0o077)
+	if err := walls.NoCore(); err != nil {
 		return err
 	}
-	if err := conn.Recv(&s.start); err != nil {
-		return fmt.Errorf("read the start request: %w", err)
-	}
-	if err := errors.Join(os.Chdir(s.start.Dir), walls.NoCore()); err != nil {
-		return fmt.Errorf("enter the bottle's directory: %w", err)
-	}
-	unix.Umask(0o077)
-	log, err := os.OpenFile(EgressLog, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("open the egress log: %w", err)
-	}
-	defer func() { _ = log.Close() }()
-	// Both need no more of each other than the listeners, so they start side
-	// by side.
-	if s.sidecar, err = spawn(jail.Args(s.start.Multi), sidecarAttr(s.start.Multi, s.start.Base), frame.MaxGuest, log); err != nil {
+	var err error
+	if s.sidecar, err = spawn(jail.Args(s.multi), sidecarAttr(s.multi, s.base), frame.MaxGuest); err != nil {
 		return err
 	}
 	s.sidecar.watch(s.sidecarEnded)
-	if s.guest, err = spawn([]string{"guest", "init"}, guestAttr(s.start.Multi, s.start.Base), frame.MaxGuest); err != nil {
+	if s.guest, err = spawn([]string{"guest", "init"}, guestAttr(s.multi, s.base), frame.MaxGuest); err != nil {
 		return err
 	}
 	s.guest.watch(func() { s.end(false) })
+	// Moving a process waits for an RCU grace period per hierarchy.
+	s.grouped = make(chan struct{})
+	go func() {
+		defer close(s.grouped)
+		s.group = cgroup.Create(cgroup.Root, cgroup.SparePrefix+strconv.Itoa(os.Getpid()))
+		s.groupErr = s.group.Add(s.guest.proc.PID)
+	}()
+	return nil
+}
+
+// boot waits for the start frame and brings guest and sidecar to where they
+// serve. A server that goes away without one has no use for them any more.
+func (s *shim) boot(conn *frame.Conn) error {
+	if err := conn.Recv(&s.start); err != nil {
+		return fmt.Errorf("read the start request: %w", err)
+	}
+	s.mu.Lock()
+	s.ordered = true
+	ended := s.ending
+	s.mu.Unlock()
+	if ended {
+		return errors.New("guest or sidecar ended before they got anything to do")
+	}
+	if err := conn.SetDeadline(time.Now().Add(stepTimeout)); err != nil {
+		return err
+	}
+	if err := os.Chdir(s.start.Dir); err != nil {
+		return fmt.Errorf("enter the bottle's directory: %w", err)
+	}
+	logs, err := openLogs()
+	if err != nil {
+		return err
+	}
+	defer closeFiles(logs)
 	// The record is for when this process is gone, and its children die with
 	// it: writing it need not hold up the start.
 	recorded := make(chan error, 1)
 	go func() { recorded <- s.record() }()
-	grouped := make(chan error, 1)
-	go func() {
-		s.group = cgroup.Create(cgroup.Root, cgroup.Name(s.start.Owner, s.start.ID))
-		grouped <- s.group.Add(s.guest.proc.PID)
-	}()
-	err = s.connectServices()
-	if err = errors.Join(err, <-recorded, <-grouped); err != nil {
+	err = s.connectServices(logs)
+	<-s.grouped
+	if err = errors.Join(err, <-recorded, s.groupErr); err != nil {
+		return err
+	}
+	if err := s.group.Rename(cgroup.Name(s.start.Owner, s.start.ID), s.guest.proc.PID); err != nil {
 		return err
 	}
 	_ = walls.Undumpable() // after the forks: an undumpable parent cannot write the id maps
 	return s.listen()
 }
 
-// connectServices carries the guest's listeners, configuration and secrets to
-// the sidecar. The secrets are forgotten here.
-func (s *shim) connectServices() error {
+// openLogs opens the egress log and the errors' log, and lets the latter be this
+// process's standard error too.
+func openLogs() ([]*os.File, error) {
+	var logs []*os.File
+	for _, name := range []string{EgressLog, ErrorFile} {
+		f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // fixed names
+		if err != nil {
+			closeFiles(logs)
+			return nil, fmt.Errorf("open the bottle's logs: %w", err)
+		}
+		logs = append(logs, f)
+	}
+	if err := unix.Dup3(int(logs[1].Fd()), unix.Stderr, 0); err != nil {
+		closeFiles(logs)
+		return nil, fmt.Errorf("redirect errors to the bottle's log: %w", err)
+	}
+	return logs, nil
+}
+
+func closeFiles(files []*os.File) {
+	for _, f := range files {
+		_ = f.Close()
+	}
+}
+
+// connectServices carries the guest's listeners, configuration, secrets and the
+// logs to the sidecar. The secrets are forgotten here.
+func (s *shim) connectServices(logs []*os.File) error {
 	deadline := time.Now().Add(stepTimeout)
 	if err := errors.Join(s.guest.conn.SetDeadline(deadline), s.sidecar.conn.SetDeadline(deadline)); err != nil {
 		return err
@@ -133,14 +193,10 @@ func (s *shim) connectServices() error {
 	if err != nil || done.Error != "" {
 		return fmt.Errorf("open the guest's listeners: %w", orError(err, done.Error))
 	}
-	defer func() {
-		for _, f := range files {
-			_ = f.Close()
-		}
-	}()
-	fds := make([]int, len(files))
-	for i, f := range files {
-		fds[i] = int(f.Fd())
+	defer closeFiles(files)
+	var fds []int
+	for _, f := range append(files[:len(files):len(files)], logs...) {
+		fds = append(fds, int(f.Fd()))
 	}
 	err = s.sidecar.conn.Send(jail.Start{Services: s.start.Services, Config: s.start.Config, Secrets: s.start.Secrets}, fds...)
 	s.start.Secrets, s.start.Config = jail.PlainSecrets{}, sidecars.Config{}
@@ -187,8 +243,8 @@ func (s *shim) agent(a Agent) error {
 	if err := c.SetDeadline(time.Now().Add(stepTimeout)); err != nil {
 		return err
 	}
-	setup := guest.Setup{Hostname: s.start.ID, Multi: s.start.Multi, CACert: a.CACert, DiskBytes: a.Limits.DiskBytes}
-	serve := guest.Serve{Multi: s.start.Multi, Env: a.Env, PIDs: a.Limits.PIDs}
+	setup := guest.Setup{Hostname: s.start.ID, Multi: s.multi, CACert: a.CACert, DiskBytes: a.Limits.DiskBytes}
+	serve := guest.Serve{Multi: s.multi, Env: a.Env, PIDs: a.Limits.PIDs}
 	if err := errors.Join(c.Send(setup), c.Send(serve)); err != nil {
 		return fmt.Errorf("configure the guest: %w", err)
 	}
@@ -234,6 +290,10 @@ func preferAsVictim(pid int) {
 func (s *shim) sidecarEnded() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.ordered {
+		go s.end(false) // of no use to anybody
+		return
+	}
 	if !s.ending {
 		// The listeners died with the sidecar: the guest is refused at once and
 		// has no way out. List tells that the bottle is degraded.
@@ -258,7 +318,8 @@ func (s *shim) end(expired bool) {
 		s.jobs.fail()
 		ctx, cancel := timeout(5 * time.Second)
 		defer cancel()
-		if s.group != nil {
+		if s.grouped != nil {
+			<-s.grouped
 			if err := s.group.Remove(ctx); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 			}
@@ -301,7 +362,7 @@ func (s *shim) record() error {
 func (s *shim) recordLocked() error {
 	st := &s.state
 	st.ID, st.Owner, st.Created, st.Expires = s.start.ID, s.start.Owner, s.start.Created, s.start.Expires
-	st.Multi, st.Services, st.Boot = s.start.Multi, s.start.Services, BootID()
+	st.Multi, st.Services, st.Boot = s.multi, s.start.Services, BootID()
 	self, err := Identify(os.Getpid())
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package shim
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"syscall"
@@ -16,6 +17,19 @@ import (
 
 // MapSize is how many ids a guest has where a range is mapped.
 const MapSize = 65536
+
+// Host ids of guests, as root: each bottle gets one of idRanges ranges above
+// idBase, inside what systemd sets aside for containers (524288 to 1879048191).
+const (
+	idBase   = 0x20000000
+	idRanges = 8192
+	// idCheckBase is a range no bottle gets.
+	idCheckBase = idBase + idRanges*MapSize
+)
+
+// newBase picks a range at random, so that two bottles' processes are strangers
+// to the host kernel as well.
+func newBase() int { return idBase + rand.IntN(idRanges)*MapSize } //nolint:gosec // not a secret
 
 // child is a process of the bottle and the socket to it.
 type child struct {
