@@ -100,7 +100,7 @@ func TestServerKilled(t *testing.T) {
 		return
 	}
 	dir := t.TempDir()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestServerKilled$") //nolint:gosec // this test program
+	cmd := exec.Command(os.Args[0], "-test.run=^TestServerKilled$")
 	cmd.Env = append(os.Environ(), "BOTTLE_TEST_SERVER_DIR="+dir)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -73,16 +73,16 @@ func endpoints(services []sidecars.Service) backend.Endpoints {
 func (b *Backend) startShim(ctx context.Context, spec backend.SidecarSpec, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	p, spare, err := b.keeper()
+	k, spare, err := b.keeper()
 	if err != nil {
 		return fmt.Errorf("start the shim of bottle %s: %w", spec.ID, err)
 	}
-	err = p.order(ctx, spec, dir)
+	err = k.order(ctx, spec, dir)
 	if err != nil && spare && ctx.Err() == nil {
 		// What was started ahead may have met its end since; a fresh one has not.
 		b.log.Warn("the spare bottle could not be used", "error", err)
-		if p, err = startKeeper(); err == nil {
-			err = p.order(ctx, spec, dir)
+		if k, err = startKeeper(); err == nil {
+			err = k.order(ctx, spec, dir)
 		}
 	}
 	if err != nil {
@@ -93,18 +93,18 @@ func (b *Backend) startShim(ctx context.Context, spec backend.SidecarSpec, dir s
 
 // order tells the shim which bottle it keeps and waits until it does. On error
 // the shim is ended.
-func (p *keeper) order(ctx context.Context, spec backend.SidecarSpec, dir string) error {
-	defer func() { _ = p.conn.Close() }()
-	stop := context.AfterFunc(ctx, func() { _ = p.conn.SetDeadline(time.Unix(1, 0)) })
+func (k *keeper) order(ctx context.Context, spec backend.SidecarSpec, dir string) error {
+	defer func() { _ = k.conn.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = k.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	err := p.conn.Send(shim.Start{
+	err := k.conn.Send(shim.Start{
 		ID: string(spec.ID), Owner: spec.Owner, Dir: dir,
 		Services: spec.Services, Config: spec.Config, Secrets: jail.Plain(spec.Secrets),
 		Created: time.Now(), Expires: spec.Expires,
 	})
 	// A shim that failed says why, also when it did not take its orders.
 	var r shim.Reply
-	if rerr := p.conn.Recv(&r); rerr == nil && r.Err() != nil {
+	if rerr := k.conn.Recv(&r); rerr == nil && r.Err() != nil {
 		err = r.Err()
 	} else {
 		err = errors.Join(err, rerr)
@@ -115,7 +115,7 @@ func (p *keeper) order(ctx context.Context, spec backend.SidecarSpec, dir string
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	_ = p.cmd.Process.Kill() // its children die with it
+	_ = k.cmd.Process.Kill() // its children die with it
 	return err
 }
 

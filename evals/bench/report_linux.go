@@ -75,7 +75,7 @@ func (r *report) write(w io.Writer, path string) error {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", x.what, x.ours, x.peer, x.ratio, strings.TrimSpace(x.bound), x.verdict)
 	}
 	if path != "" {
-		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil { //nolint:gosec // a published table
+		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
 			return fmt.Errorf("write the results: %w", err)
 		}
 	}

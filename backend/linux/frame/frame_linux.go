@@ -173,7 +173,7 @@ func (c *Conn) RecvFiles(v any) ([]*os.File, error) {
 
 func (c *Conn) body(head [4]byte, v any) error {
 	size := binary.BigEndian.Uint32(head[:])
-	if uint64(size) > uint64(c.limit) {
+	if int64(size) > int64(c.limit) {
 		return fmt.Errorf("%w: %d bytes announced, %d allowed", ErrTooLarge, size, c.limit)
 	}
 	buf := make([]byte, size)

@@ -3,6 +3,7 @@ package guest
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"runtime"
@@ -24,13 +25,11 @@ func InitMain() int {
 	if err != nil {
 		return 1
 	}
-	if err := initialise(conn); err != nil {
-		_ = conn.Send(Done{Error: err.Error()})
-		return 1
-	}
-	return 0
+	_ = conn.Send(Done{Error: initialise(conn).Error()})
+	return 1
 }
 
+// initialise executes the second stage, or says why it could not.
 func initialise(conn *frame.Conn) error {
 	program, err := walls.CloneProgram()
 	if err != nil {
@@ -68,16 +67,23 @@ func passListeners(conn *frame.Conn, ports []int) error {
 		return err
 	}
 	var fds []int
+	var open []io.Closer
+	defer func() {
+		for _, c := range open {
+			_ = c.Close() // the sidecar's copies stay
+		}
+	}()
 	for _, p := range ports {
 		l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: p})
 		if err != nil {
 			return fmt.Errorf("listen on 127.0.0.1:%d in the guest: %w", p, err)
 		}
+		open = append(open, l)
 		f, err := l.File()
 		if err != nil {
 			return fmt.Errorf("take the descriptor of 127.0.0.1:%d: %w", p, err)
 		}
-		defer func() { _ = f.Close(); _ = l.Close() }() // the sidecar's copies stay
+		open = append(open, f)
 		fds = append(fds, int(f.Fd()))
 	}
 	return conn.Send(Done{}, fds...)
@@ -125,9 +131,14 @@ func enter(setup Setup, program *walls.Program) error {
 	return buildRoot(setup, program)
 }
 
-// keptCaps are what PID 1 keeps where several users exist: starting and
-// killing their commands needs them.
-var keptCaps = walls.Caps(unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_KILL)
+// keptCaps are what PID 1 keeps: where several users exist, starting and
+// killing their commands needs some.
+func keptCaps(multi bool) walls.CapMask {
+	if !multi {
+		return 0
+	}
+	return walls.Caps(unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_KILL)
+}
 
 // nextStage raises the walls and executes the second stage.
 func nextStage(sock *os.File, multi bool) error {
@@ -162,10 +173,7 @@ func nextStage(sock *os.File, multi bool) error {
 	if err := unix.Dup3(spare, ControlFD, 0); err != nil {
 		return fmt.Errorf("place the control socket: %w", err)
 	}
-	keep := walls.CapMask(0)
-	if multi {
-		keep = keptCaps
-	}
+	keep := keptCaps(multi)
 	if err := walls.SetCaps(keep, keep); err != nil {
 		return err
 	}

@@ -74,11 +74,7 @@ func surviveSignals() {
 // finalWalls sheds what only the way here needed. The bounding set is empty
 // already, so commands of uid 0 get nothing either.
 func finalWalls(multi bool) error {
-	keep := walls.CapMask(0)
-	if multi {
-		keep = keptCaps
-	}
-	return errors.Join(walls.SetCaps(keep, 0), walls.Undumpable(), walls.DieWithParent(), walls.RaiseFileLimit())
+	return errors.Join(walls.SetCaps(keptCaps(multi), 0), walls.Undumpable(), walls.DieWithParent(), walls.RaiseFileLimit())
 }
 
 // requests handles frames until the shim goes away or breaks the protocol.

@@ -105,7 +105,7 @@ func buildRoot(program *walls.Program) error {
 		}
 	}
 	for _, path := range etcFiles {
-		data, err := os.ReadFile(path) //nolint:gosec // fixed list
+		data, err := os.ReadFile(path)
 		if err != nil {
 			continue // no distribution has all of them
 		}

@@ -158,7 +158,7 @@ func (s *shim) boot(conn *frame.Conn) error {
 func openLogs() ([]*os.File, error) {
 	var logs []*os.File
 	for _, name := range []string{EgressLog, ErrorFile} {
-		f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // fixed names
+		f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
 			closeFiles(logs)
 			return nil, fmt.Errorf("open the bottle's logs: %w", err)
@@ -284,7 +284,7 @@ func (s *shim) claimAgent(limits backend.Limits) error {
 // preferAsVictim makes the kernel kill the guest before the host's processes
 // when memory runs out.
 func preferAsVictim(pid int) {
-	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte("500"), 0) //nolint:gosec // best effort
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte("500"), 0)
 }
 
 func (s *shim) sidecarEnded() {

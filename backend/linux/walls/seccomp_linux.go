@@ -23,12 +23,14 @@ var guestDenied = []string{
 
 // jailDenied are calls the sidecar never makes: it starts no program, traces
 // nothing and has no local sockets to talk to.
-var jailDenied = append([]string{
-	"execve", "execveat", "ptrace", "process_vm_readv", "process_vm_writev",
-	"process_madvise", "kcmp", "pidfd_getfd", "shmget", "shmat", "shmctl", "msgget",
-	"semget", "mq_open", "socketpair", "memfd_create", "memfd_secret",
-	"chroot", "setuid", "setgid", "setgroups", "setresuid", "setresgid",
-}, guestDenied...)
+func jailDenied() []string {
+	return append([]string{
+		"execve", "execveat", "ptrace", "process_vm_readv", "process_vm_writev",
+		"process_madvise", "kcmp", "pidfd_getfd", "shmget", "shmat", "shmctl", "msgget",
+		"semget", "mq_open", "socketpair", "memfd_create", "memfd_secret",
+		"chroot", "setuid", "setgid", "setgroups", "setresuid", "setresgid",
+	}, guestDenied...)
+}
 
 // GuestFilter is the seccomp policy of everything in a guest: Moby's default
 // profile without any capability, less guestDenied. clone3 answers ENOSYS,
@@ -40,7 +42,7 @@ func GuestFilter() (*seccomp.Policy, error) { return policy(guestDenied, nil) }
 // netlink's routing protocol only. With execveat still needed to enter the
 // second stage it is loaded there.
 func JailFilter() (*seccomp.Policy, error) {
-	return policy(jailDenied, []seccomp.NameWithConditions{
+	return policy(jailDenied(), []seccomp.NameWithConditions{
 		{Name: "socket", Conditions: equal(0, unix.AF_INET)},
 		{Name: "socket", Conditions: equal(0, unix.AF_INET6)},
 		{Name: "socket", Conditions: append(equal(0, unix.AF_NETLINK), equal(2, unix.NETLINK_ROUTE)...)},

@@ -70,7 +70,7 @@ func attempts(wall string) string {
 
 func child(t *testing.T, wall string) map[string]string {
 	t.Helper()
-	cmd := exec.Command(os.Args[0]) //nolint:gosec // this test program
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "WALLS_CHILD="+wall)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
