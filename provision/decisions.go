@@ -12,7 +12,6 @@ import (
 	"sync"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
-	"github.com/bottle-mcp/bottle-mcp/provision/selftest"
 	"github.com/bottle-mcp/bottle-mcp/provision/state"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
@@ -34,9 +33,6 @@ const denyMark = `"verdict":"` + sidecars.Deny + `"`
 // line may be half written.
 type decisionLog struct {
 	store *state.Store
-	// probe marks the self-test's own refusals, which prove that the proxy
-	// refuses and are not the guest's.
-	probe []byte
 
 	mu     sync.Mutex
 	counts map[backend.ID]logCount
@@ -52,14 +48,11 @@ type logCount struct {
 func newDecisionLog(store *state.Store) *decisionLog {
 	return &decisionLog{
 		store: store, counts: map[backend.ID]logCount{},
-		probe: []byte(`"host":"` + selftest.Default().UnlistedHost + `"`),
 	}
 }
 
-// refusal reports whether a line is one of the guest's refusals.
-func (d *decisionLog) refusal(line []byte) bool {
-	return bytes.Contains(line, []byte(denyMark)) && !bytes.Contains(line, d.probe)
-}
+// refusal reports whether a line is a refusal.
+func refusal(line []byte) bool { return bytes.Contains(line, []byte(denyMark)) }
 
 // size is where the log ends now; 0 when there is none.
 func (d *decisionLog) size(id backend.ID) int64 {
@@ -80,7 +73,7 @@ func (d *decisionLog) size(id backend.ID) int64 {
 func (d *decisionLog) refusedSince(id backend.ID, offset int64) []sidecars.Decision {
 	var out []sidecars.Decision
 	err := d.window(id, offset, func(line []byte) {
-		if len(out) < maxRefusals && d.refusal(line) {
+		if len(out) < maxRefusals && refusal(line) {
 			if one, ok := decodeDecision(line, id); ok && one.Verdict == sidecars.Deny {
 				out = append(out, one)
 			}
@@ -159,20 +152,28 @@ func decodeDecision(line []byte, id backend.ID) (sidecars.Decision, bool) {
 	return one, true
 }
 
+// life is one use of an id: since when, and where its part of the log begins.
+type life struct {
+	id       backend.ID
+	created  int64
+	logStart int64
+}
+
 // refusals counts the refusals of a bottle's whole life. It goes on where the
 // last call ended.
-func (d *decisionLog) refusals(id backend.ID, created int64) int {
+func (d *decisionLog) refusals(of life) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	id := of.id
 	c := d.counts[id]
 	size := d.size(id)
-	if c.created != created || size < c.offset {
-		c = logCount{created: created}
+	if c.created != of.created || size < c.offset {
+		c = logCount{created: of.created, offset: of.logStart}
 	}
 	if size > c.offset {
 		if f, err := d.store.OpenEgressLog(id); err == nil {
 			end, _ := wholeLines(io.NewSectionReader(f, c.offset, maxLogCount), func(line []byte) {
-				if d.refusal(line) {
+				if refusal(line) {
 					c.denied++
 				}
 			})

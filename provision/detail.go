@@ -17,6 +17,9 @@ type detail struct {
 	Report   Report              `json:"report"`
 	Copied   *backend.CopyReport `json:"copied,omitempty"`
 	Timings  []StepTiming        `json:"timings"`
+	// LogStart is where the egress log of the guest's own doings begins, behind
+	// what the self-test tried.
+	LogStart int64 `json:"log_start"`
 }
 
 func (d detail) encode() (json.RawMessage, error) {

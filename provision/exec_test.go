@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/provision/selftest"
 	"github.com/bottle-mcp/bottle-mcp/provision/state"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
@@ -29,9 +30,9 @@ func TestExecRefusals(t *testing.T) {
 			d.Verdict = sidecars.Allow
 			b.appendLog(id, jsonLine(b.t, d)+jsonLine(b.t, deny(id, "new")))
 		}, 0, []string{"new"}},
-		{"the self-test's own is none", func(b *bed, id backend.ID) {
+		{"no host is hidden", func(b *bed, id backend.ID) {
 			b.appendLog(id, jsonLine(b.t, deny(id, "unlisted.invalid"))+jsonLine(b.t, deny(id, "new")))
-		}, 0, []string{"new"}},
+		}, 0, []string{"unlisted.invalid", "new"}},
 		{"torn last line", func(b *bed, id backend.ID) {
 			b.appendLog(id, jsonLine(b.t, deny(id, "new"))+strings.TrimSpace(jsonLine(b.t, deny(id, "torn"))))
 		}, 0, []string{"new"}},
@@ -74,6 +75,25 @@ func TestExecRefusals(t *testing.T) {
 				t.Errorf("refusals are %v, want %v", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestSelfTestRefusalsAreNotCounted shows that what the self-test tried is not
+// held against the guest, and that the same name is when the guest tries it.
+func TestSelfTestRefusalsAreNotCounted(t *testing.T) {
+	b := newBed(t)
+	b.fake.probe = func(spec selftest.Spec, _ string, out io.Writer) int {
+		id := backend.ID(spec.BottleID)
+		b.appendLog(id, jsonLine(t, deny(id, spec.UnlistedHost)))
+		return answer(spec, out, "")
+	}
+	bottle := b.launch(LaunchRequest{})
+	for i, line := range []string{"", jsonLine(t, deny(bottle.ID, "unlisted.invalid"))} {
+		b.appendLog(bottle.ID, line)
+		got, err := b.Get(t.Context(), operator, bottle.ID)
+		if err != nil || got.Refusals != i {
+			t.Errorf("after %d attempts of the guest: %+v, %v", i, got, err)
+		}
 	}
 }
 

@@ -62,6 +62,7 @@ func selfTest(ctx context.Context, l *launch) (string, error) {
 		return "", &IsolationError{Report: report}
 	}
 	l.detail.Report = report
+	l.detail.LogStart = l.m.decisions.size(l.plan.ID)
 	return fmt.Sprintf("%d checks as %s", len(report.Checks), strings.Join(users, " and ")), nil
 }
 

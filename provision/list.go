@@ -21,6 +21,7 @@ type listed struct {
 	recorded  bool            // there is a directory in the store
 	empty     bool            // … which holds no record
 	foreign   bool            // … whose record is another owner's
+	logStart  int64           // where the guest's own part of the egress log begins
 	inEngine  bool            // an engine knows it
 	engine    backend.Backend // nil when it is not known which
 }
@@ -35,7 +36,7 @@ func (m *Manager) List(ctx context.Context, who Principal) ([]Bottle, error) {
 	out := []Bottle{}
 	for _, l := range all {
 		if maySee(who, l.principal) {
-			l.Refusals = m.decisions.refusals(l.ID, l.Created.UnixNano())
+			l.Refusals = m.decisions.refusals(l.life())
 			out = append(out, l.Bottle)
 		}
 	}
@@ -50,7 +51,7 @@ func (m *Manager) Get(ctx context.Context, who Principal, id backend.ID) (*Bottl
 	}
 	for _, l := range all {
 		if l.ID == id && maySee(who, l.principal) {
-			l.Refusals = m.decisions.refusals(id, l.Created.UnixNano())
+			l.Refusals = m.decisions.refusals(l.life())
 			return &l.Bottle, nil
 		}
 	}
@@ -71,7 +72,7 @@ func (m *Manager) find(ctx context.Context, r state.Record) (*Bottle, error) {
 	if i := slices.IndexFunc(instances, func(in backend.Instance) bool { return in.ID == r.ID }); i >= 0 {
 		l.join(instances[i])
 	}
-	l.Refusals = m.decisions.refusals(l.ID, l.Created.UnixNano())
+	l.Refusals = m.decisions.refusals(l.life())
 	return &l.Bottle, nil
 }
 
@@ -151,7 +152,7 @@ func (m *Manager) fromEntry(e state.Entry) listed {
 // fromRecord is what the store alone says: dead, unless it is being launched.
 func (m *Manager) fromRecord(r state.Record) listed {
 	d, err := decodeDetail(r.Detail)
-	l := listed{Bottle: bottleOf(r, d), phase: r.Phase, principal: r.Principal, recorded: true}
+	l := listed{Bottle: bottleOf(r, d), phase: r.Phase, principal: r.Principal, recorded: true, logStart: d.LogStart}
 	l.engine, _ = m.engine(r.Backend)
 	if err != nil {
 		l.Problem = err.Error()
@@ -170,6 +171,9 @@ func (m *Manager) fromRecord(r state.Record) listed {
 	}
 	return l
 }
+
+// life names the bottle's one life, since an id can be used again.
+func (l *listed) life() life { return life{l.ID, l.Created.UnixNano(), l.logStart} }
 
 func (l *listed) launching() bool { return l.phase == state.Reserved || l.phase == state.Launching }
 

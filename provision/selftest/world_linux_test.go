@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -62,6 +63,8 @@ func exitOn(err error) int {
 
 // director builds a scene around itself and probes it.
 func director(scene string) int {
+	// The peer dies with the thread that forked it, and some probes end threads.
+	runtime.LockOSThread()
 	stop, err := build(scene)
 	if err != nil {
 		return exitOn(err)
