@@ -71,8 +71,13 @@ func enter(fromRoot bool) error {
 	return fmt.Errorf("execute the second stage: %w", err)
 }
 
-// hardMemory bounds the sidecar's private memory; the kernel enforces it.
-const hardMemory = 512 << 20
+// Bounds of the sidecar that the kernel enforces: private memory, and each of
+// its two logs. A guest that fills the egress log with refusals loses its way
+// out, since what cannot be recorded is refused, and not the host its disk.
+const (
+	hardMemory = 512 << 20
+	maxLog     = 256 << 20
+)
 
 // Raise puts up the walls of the second stage, the last ones.
 func Raise() error {
@@ -81,7 +86,7 @@ func Raise() error {
 		return err
 	}
 	return errors.Join(walls.DieWithParent(), walls.Undumpable(), walls.RaiseFileLimit(),
-		walls.LimitData(hardMemory), walls.LoadSeccomp(filter, true))
+		walls.LimitData(hardMemory), walls.LimitFiles(maxLog), walls.LoadSeccomp(filter, true))
 }
 
 // etcFiles are the host's resolver configuration and trust store.

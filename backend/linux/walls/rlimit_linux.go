@@ -32,6 +32,15 @@ func RaiseFileLimit() error {
 	return NoCore()
 }
 
+// LimitFiles bounds the size of every file the process writes. Writing beyond
+// it fails; the signal that goes with it does nothing to a Go program.
+func LimitFiles(bytes uint64) error {
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: bytes, Max: bytes}); err != nil {
+		return fmt.Errorf("limit files to %d bytes: %w", bytes, err)
+	}
+	return nil
+}
+
 // LimitData bounds the process's private writable memory. The Go runtime's
 // reservations do not count, what it uses does.
 func LimitData(bytes uint64) error {
