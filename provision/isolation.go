@@ -111,6 +111,9 @@ func (l *launch) selfTestSpec(user string) selftest.Spec {
 	for _, r := range l.r.routes {
 		if !strings.HasPrefix(r.Host, "*.") {
 			s.AllowedHost = r.Host
+			if len(r.Ports) > 0 {
+				s.AllowedPort = r.Ports[0]
+			}
 			break
 		}
 	}

@@ -2,6 +2,7 @@ package selftest
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -20,6 +21,7 @@ const (
 	refusedHeader = "X-Bottle-Refused"
 	notAllowed    = "host_not_allowed"
 	maxAnswer     = 4 << 10
+	httpsPort     = 443
 )
 
 // The statuses that tell. net/http is left out on purpose: initialising it
@@ -54,7 +56,7 @@ func (n *network) proxyAnswers(ctx context.Context) (string, error) {
 }
 
 func (n *network) unlistedRefused(ctx context.Context) (string, error) {
-	a, err := n.connect(ctx, n.spec.UnlistedHost)
+	a, err := n.connect(ctx, n.spec.UnlistedHost, httpsPort)
 	if err != nil {
 		return "", err
 	}
@@ -67,7 +69,7 @@ func (n *network) unlistedRefused(ctx context.Context) (string, error) {
 // allowedAnswers shows that the policy is in force and not just everything
 // refused. What the host itself says is not asked: it may be down.
 func (n *network) allowedAnswers(ctx context.Context) (string, error) {
-	a, err := n.connect(ctx, n.spec.AllowedHost)
+	a, err := n.connect(ctx, n.spec.AllowedHost, cmp.Or(n.spec.AllowedPort, httpsPort))
 	if err != nil {
 		return "", err
 	}
@@ -77,8 +79,8 @@ func (n *network) allowedAnswers(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%s is not refused (status %d)", n.spec.AllowedHost, a.status), nil
 }
 
-func (n *network) connect(ctx context.Context, host string) (answer, error) {
-	target := net.JoinHostPort(host, "443")
+func (n *network) connect(ctx context.Context, host string, port int) (answer, error) {
+	target := net.JoinHostPort(host, strconv.Itoa(port))
 	return n.ask(ctx, "CONNECT "+target+" HTTP/1.1\r\nHost: "+target+"\r\n\r\n")
 }
 

@@ -21,6 +21,8 @@ type Spec struct {
 	BottleID string `json:"bottle_id"`
 	// AllowedHost is a host the policy allows; "" = the policy has none.
 	AllowedHost string `json:"allowed_host,omitempty"`
+	// AllowedPort is a port of it that the policy allows; 0 is 443.
+	AllowedPort int `json:"allowed_port,omitempty"`
 	// UnlistedHost is a host the policy does not allow.
 	UnlistedHost string `json:"unlisted_host"`
 	// SecretPaths are host files and directories. One that is readable in the
