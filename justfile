@@ -38,6 +38,10 @@ lint:
 bench PACKAGES="./..." *ARGS:
 	go test -run '^$' -bench . -benchmem -count 5 {{ARGS}} {{PACKAGES}}
 
+# Against crun and Podman, through MCP: as root, with crun, podman and busybox-static
+peers OUT="evals/results/linux.md": build
+	go run ./evals/bench -binary bin/bottle-mcp -out {{OUT}}
+
 # Every fuzz target for the time given
 fuzz TIME="30s":
 	#!/usr/bin/env bash

@@ -28,7 +28,7 @@ func (b *bench) copies(ctx context.Context) error {
 		var in, out, tarIn []time.Duration
 		for i := range copyRounds {
 			id := fmt.Sprintf("copy-%d", i)
-			if err := b.launch(ctx, id); err != nil {
+			if _, err := b.launch(ctx, id); err != nil {
 				return err
 			}
 			t := time.Now()

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/mark3labs/mcp-go/client"
 	"github.com/mark3labs/mcp-go/mcp"
@@ -96,4 +97,18 @@ type Launch struct {
 		Passed int `json:"passed"`
 		Failed int `json:"failed"`
 	} `json:"report"`
+	Steps []struct {
+		Step      string  `json:"step"`
+		ElapsedMS float64 `json:"elapsed_ms"`
+	} `json:"steps"`
+}
+
+// Step is how long a launch step took.
+func (l Launch) Step(name string) time.Duration {
+	for _, s := range l.Steps {
+		if s.Step == name {
+			return time.Duration(s.ElapsedMS * float64(time.Millisecond))
+		}
+	}
+	return 0
 }
