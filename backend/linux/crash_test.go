@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -176,6 +177,20 @@ func assertNoWayOut(t *testing.T, b *Backend) {
 	}
 	if d := time.Since(begin); d > 2*time.Second {
 		t.Errorf("the refusal took %s", d)
+	}
+}
+
+// TestTitle shows that ps tells which bottle a shim keeps.
+func TestTitle(t *testing.T) {
+	b := newBackend(t)
+	start(t, b, "a-bottle-with-a-title")
+	st, err := b.readState("a-bottle-with-a-title")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", st.Shim.PID))
+	if got := strings.Join(strings.FieldsFunc(string(data), func(r rune) bool { return r == 0 }), " "); err != nil || got != "bottle-mcp shim a-bottle-with-a-title" {
+		t.Errorf("ps shows %q, %v", got, err)
 	}
 }
 

@@ -95,7 +95,7 @@ func startKeeper() (*keeper, error) {
 	}
 	// Not CommandContext: a shim outlives the call and this process.
 	cmd := &exec.Cmd{
-		Path: "/proc/self/exe", Args: []string{"bottle-mcp", "shim"},
+		Path: "/proc/self/exe", Args: shim.Args(),
 		Env: []string{"GOMAXPROCS=2", "GOGC=50"}, Dir: "/",
 		ExtraFiles: []*os.File{sock}, SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}

@@ -119,6 +119,7 @@ func (s *shim) boot(conn *frame.Conn) error {
 	if err := conn.Recv(&s.start); err != nil {
 		return fmt.Errorf("read the start request: %w", err)
 	}
+	setTitle(s.start.ID)
 	s.mu.Lock()
 	s.ordered = true
 	ended := s.ending
