@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"regexp"
 	"time"
 
@@ -147,6 +148,12 @@ type Streams struct {
 	Stderr  io.Writer
 	Signals <-chan int
 }
+
+// PipeEnd is one end of a pipe that was made for a command alone. As a Stdin or
+// Stdout, an engine on this machine may give the command the descriptor itself
+// and spare every byte a copy. The other end stays with the caller, who closes
+// both.
+type PipeEnd struct{ *os.File }
 
 // ExitStatus is how a command ended.
 type ExitStatus struct {

@@ -67,7 +67,7 @@ func TestInjectionEndToEnd(t *testing.T) {
 	})
 	guest := func(script string) string {
 		var out bytes.Buffer
-		res, err := m.Exec(t.Context(), who, "inject", backend.Command{Argv: []string{"sh", "-c", script}}, backend.Streams{Stdout: &out, Stderr: &out})
+		res, err := m.Exec(t.Context(), who, "inject", backend.Command{Argv: []string{"sh", "-c", "exec 2>&1; " + script}}, backend.Streams{Stdout: &out})
 		if err != nil || res.Status.Code != 0 {
 			t.Fatalf("%s: %+v, %v: %s", script, res.Status, err, out.String())
 		}

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/backend/archive"
@@ -68,29 +70,48 @@ func (m *Manager) CopyIn(ctx context.Context, who Principal, id backend.ID, host
 func send(ctx context.Context, engine backend.Backend, id backend.ID, t transfer) (CopyResult, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r, w := io.Pipe()
+	r, w, err := newPipe()
+	if err != nil {
+		return CopyResult{}, err
+	}
 	digest := newDigester()
 	var packed backend.CopyReport
 	packErr := make(chan error, 1)
 	go func() {
 		var err error
 		packed, err = archive.Pack(ctx, io.MultiWriter(w, digest), t.source, archive.PackOptions{Exclude: t.exclude})
-		w.CloseWithError(err)
+		_ = w.Close() // without an end mark the guest knows the archive to be cut
 		packErr <- err
 	}()
-	// A read that waits for the packer must not outlive the call.
-	stop := context.AfterFunc(ctx, func() { r.CloseWithError(context.Cause(ctx)) })
+	// A read or write that waits for the other side must not outlive the call.
+	stop := context.AfterFunc(ctx, func() { _ = r.Close() })
 	defer stop()
-	report, err := engine.Copy(ctx, id, backend.CopySpec{Direction: backend.CopyIn, Path: t.guest, User: t.user, AsFile: t.asFile, Reader: r})
-	r.CloseWithError(errGone)
+	report, err := engine.Copy(ctx, id, backend.CopySpec{
+		Direction: backend.CopyIn, Path: t.guest, User: t.user, AsFile: t.asFile, Reader: backend.PipeEnd{File: r},
+	})
+	_ = r.Close()
 	failed := <-packErr
 	sum := digest.sum()
-	if failed != nil && !errors.Is(failed, errGone) && ctx.Err() == nil {
+	if failed != nil && !errors.Is(failed, syscall.EPIPE) && ctx.Err() == nil {
 		err = failed // the host's side broke, and the guest only saw the end of it
 	}
 	report.Skipped = append(packed.Skipped, report.Skipped...)
 	report.SkippedMore += packed.SkippedMore
 	return outcome(report, sum), err
+}
+
+// pipeSize is what a copy's pipe holds, as far as the host allows: fewer turns
+// between the two sides.
+const pipeSize = 1 << 20
+
+// newPipe makes a pipe for one copy. Its guest end travels as a descriptor.
+func newPipe() (r, w *os.File, err error) {
+	r, w, err = os.Pipe()
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a pipe for the copy: %w", err)
+	}
+	growPipe(w, pipeSize)
+	return r, w, nil
 }
 
 // errGone ends a stream whose other side is gone.
@@ -169,27 +190,29 @@ func (m *Manager) receive(ctx context.Context, engine backend.Backend, id backen
 func stream(ctx context.Context, engine backend.Backend, id backend.ID, guest string, use func(context.Context, io.Reader) error) (backend.CopyReport, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r, w := io.Pipe()
+	r, w, err := newPipe()
+	if err != nil {
+		return backend.CopyReport{}, err
+	}
+	defer func() { _ = r.Close() }()
 	var packed backend.CopyReport
 	packErr := make(chan error, 1)
 	go func() {
 		var err error
-		packed, err = engine.Copy(ctx, id, backend.CopySpec{Direction: backend.CopyOut, Path: guest, Writer: w})
-		w.CloseWithError(err)
+		packed, err = engine.Copy(ctx, id, backend.CopySpec{Direction: backend.CopyOut, Path: guest, Writer: backend.PipeEnd{File: w}})
+		_ = w.Close()
 		packErr <- err
 	}()
-	stop := context.AfterFunc(ctx, func() { r.CloseWithError(context.Cause(ctx)) })
+	stop := context.AfterFunc(ctx, func() { _ = r.Close() })
 	defer stop()
 	useErr := use(ctx, r)
 	ended := ctx.Err()
-	if useErr != nil {
-		// Nobody reads any more: the guest's side is to end and not to wait.
-		r.CloseWithError(errGone)
-		cancel()
-	} else {
+	if useErr == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(r, maxTrailer))
-		r.CloseWithError(errGone)
+	} else {
+		cancel() // nobody reads any more: the guest's side is to end and not to wait
 	}
+	_ = r.Close()
 	guestErr := <-packErr
 	switch {
 	case ended != nil:

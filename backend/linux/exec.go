@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/frame"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/shim"
@@ -126,6 +128,15 @@ type pipes struct {
 func newPipes(streams backend.Streams) (*pipes, error) {
 	p := &pipes{streams: streams, outputDone: make(chan struct{})}
 	for i := range 3 {
+		if end, ok := given(streams, i); ok {
+			fd, err := unix.FcntlInt(end.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+			if err != nil {
+				p.close()
+				return nil, fmt.Errorf("copy a pipe's descriptor: %w", err)
+			}
+			p.guest[i] = os.NewFile(uintptr(fd), "given")
+			continue
+		}
 		if absent(streams, i) {
 			null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 			if err != nil {
@@ -146,6 +157,19 @@ func newPipes(streams backend.Streams) (*pipes, error) {
 		}
 	}
 	return p, nil
+}
+
+// given is the pipe end that the caller made for the command.
+func given(s backend.Streams, i int) (backend.PipeEnd, bool) {
+	var stream any
+	switch i {
+	case 0:
+		stream = s.Stdin
+	case 1:
+		stream = s.Stdout
+	}
+	end, ok := stream.(backend.PipeEnd)
+	return end, ok
 }
 
 func absent(s backend.Streams, i int) bool {

@@ -14,8 +14,8 @@ import (
 // copyRounds is how often each copy is measured.
 const copyRounds = 3
 
-// copies compares cp with tar | tar on the same data, both into memory: a
-// bottle's files live there, so the peer's target is a tmpfs as well.
+// copies compares cp with tar | tar on the same data. A bottle's files live in
+// memory, so everything else does too.
 func (b *bench) copies(ctx context.Context) error {
 	big, many := filepath.Join(b.dir, "big"), filepath.Join(b.dir, "many")
 	if err := makeBig(big); err != nil {
@@ -25,17 +25,28 @@ func (b *bench) copies(ctx context.Context) error {
 		return err
 	}
 	for _, x := range []struct{ name, src string }{{"1 GiB file", big}, {"20 000 files of 1–8 KiB", many}} {
-		var in, out, tarIn []time.Duration
+		var in, out, tarIn, tarOut []time.Duration
 		for i := range copyRounds {
 			id := fmt.Sprintf("copy-%d", i)
 			if _, err := b.launch(ctx, id); err != nil {
 				return err
 			}
+			// The peer goes first each time and frees what it took: memory that
+			// is touched for the first time is slow in a virtual machine.
+			d, err := rawTar(ctx, x.src)
+			if err != nil {
+				return err
+			}
+			tarIn = append(tarIn, d)
 			t := time.Now()
 			if err := b.host.Call(ctx, "cp", map[string]any{"id": id, "from": x.src, "to": "bottle:/tmp/in"}, nil); err != nil {
 				return err
 			}
 			in = append(in, time.Since(t))
+			if d, err = rawTar(ctx, x.src); err != nil {
+				return err
+			}
+			tarOut = append(tarOut, d)
 			back := filepath.Join(b.dir, "back")
 			t = time.Now()
 			if err := b.host.Call(ctx, "cp", map[string]any{"id": id, "from": "bottle:/tmp/in", "to": back}, nil); err != nil {
@@ -45,18 +56,13 @@ func (b *bench) copies(ctx context.Context) error {
 			if err := b.remove(ctx, id); err != nil {
 				return err
 			}
-			d, err := rawTar(ctx, x.src)
-			if err != nil {
-				return err
-			}
-			tarIn = append(tarIn, d)
 			if err := os.RemoveAll(back); err != nil {
 				return err
 			}
 		}
 		// 60 % of the speed is at most 1/0.6 of the time.
-		b.r.duration("cp into a bottle, "+x.name+" / tar | tar", median(in), median(tarIn), 0, 1/0.6)
-		b.r.duration("cp out of a bottle to disk, "+x.name+" / tar | tar into memory", median(out), median(tarIn), 0, 0)
+		b.r.duration("cp into a bottle, "+x.name+" / tar to tar", median(in), median(tarIn), 0, 1/0.6)
+		b.r.duration("cp out of a bottle, "+x.name+" / tar to tar", median(out), median(tarOut), 0, 1/0.6)
 	}
 	return nil
 }
