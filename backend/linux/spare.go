@@ -20,7 +20,7 @@ import (
 
 // refillDelay keeps the start of the next spare out of the way of the bottle
 // that took the last one.
-const refillDelay = 250 * time.Millisecond
+const refillDelay = 100 * time.Millisecond
 
 // keeper is a shim that waits for its orders, with a guest and a sidecar that
 // wait for theirs.
