@@ -135,3 +135,17 @@ func TestEnvironment(t *testing.T) {
 		t.Errorf("root: %q", root)
 	}
 }
+
+func TestProcessLimit(t *testing.T) {
+	for _, tc := range []struct{ pids, hard, soft, top uint64 }{
+		{2048, ^uint64(0), 2048, 2048 + spareProcesses},
+		{2048, 1000, 1000 - spareProcesses, 1000},
+		{100, 1000, 100, 100 + spareProcesses},
+		{100, 120, 120 - spareProcesses, 120},
+		{100, 10, 1, 10},
+	} {
+		if got := processLimit(tc.pids, tc.hard); got.Cur != tc.soft || got.Max != tc.top {
+			t.Errorf("processLimit(%d, %d) = %d, %d; want %d, %d", tc.pids, tc.hard, got.Cur, got.Max, tc.soft, tc.top)
+		}
+	}
+}

@@ -140,12 +140,23 @@ func limitProcesses(cfg Serve) (func(), error) {
 	if cfg.PIDs <= 0 {
 		return func() {}, nil
 	}
-	limit := unix.Rlimit{Cur: uint64(cfg.PIDs), Max: uint64(cfg.PIDs) + spareProcesses}
+	var now unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &now); err != nil {
+		return nil, fmt.Errorf("read the limit of processes: %w", err)
+	}
+	limit := processLimit(uint64(cfg.PIDs), now.Max)
 	own := unix.Rlimit{Cur: limit.Max, Max: limit.Max}
 	if err := unix.Setrlimit(unix.RLIMIT_NPROC, &limit); err != nil {
 		return nil, fmt.Errorf("limit the number of processes: %w", err)
 	}
 	return func() { _ = unix.Setrlimit(unix.RLIMIT_NPROC, &own) }, nil
+}
+
+// processLimit is the limit of a command where pids are asked for and the host
+// allows hard: a hard limit cannot be raised here, and some room stays PID 1's.
+func processLimit(pids, hard uint64) unix.Rlimit {
+	top := min(pids+spareProcesses, hard)
+	return unix.Rlimit{Cur: min(pids, max(top-min(top, spareProcesses), 1)), Max: top}
 }
 
 // reap collects every dead process: commands and the orphans they left.

@@ -21,12 +21,7 @@ func NoCore() error {
 // RaiseFileLimit sets the open-file limit to what the host allows, at most
 // maxFiles, and forbids core dumps.
 func RaiseFileLimit() error {
-	var now unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &now); err != nil {
-		return fmt.Errorf("read the open-file limit: %w", err)
-	}
-	n := min(now.Max, maxFiles)
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: n}); err != nil {
+	if err := limit(unix.RLIMIT_NOFILE, maxFiles); err != nil {
 		return fmt.Errorf("set the open-file limit: %w", err)
 	}
 	return NoCore()
@@ -35,7 +30,7 @@ func RaiseFileLimit() error {
 // LimitFiles bounds the size of every file the process writes. Writing beyond
 // it fails; the signal that goes with it does nothing to a Go program.
 func LimitFiles(bytes uint64) error {
-	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: bytes, Max: bytes}); err != nil {
+	if err := limit(unix.RLIMIT_FSIZE, bytes); err != nil {
 		return fmt.Errorf("limit files to %d bytes: %w", bytes, err)
 	}
 	return nil
@@ -44,8 +39,19 @@ func LimitFiles(bytes uint64) error {
 // LimitData bounds the process's private writable memory. The Go runtime's
 // reservations do not count, what it uses does.
 func LimitData(bytes uint64) error {
-	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: bytes, Max: bytes}); err != nil {
+	if err := limit(unix.RLIMIT_DATA, bytes); err != nil {
 		return fmt.Errorf("limit memory to %d bytes: %w", bytes, err)
 	}
 	return nil
+}
+
+// limit sets both values of a limit to n, or to what the host allows when that
+// is less: a hard limit cannot be raised here.
+func limit(resource int, n uint64) error {
+	var now unix.Rlimit
+	if err := unix.Getrlimit(resource, &now); err != nil {
+		return err
+	}
+	n = min(n, now.Max)
+	return unix.Setrlimit(resource, &unix.Rlimit{Cur: n, Max: n})
 }
