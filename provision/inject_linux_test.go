@@ -2,6 +2,7 @@ package provision_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -63,7 +64,13 @@ func TestInjectionEndToEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_, _ = m.Cleanup(t.Context(), provision.CleanupRequest{All: true, Principal: who}, func(provision.Event) {})
+		// t.Context has ended by then.
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		items, err := m.Cleanup(ctx, provision.CleanupRequest{All: true, Principal: who}, func(provision.Event) {})
+		if err != nil || len(items) != 1 || !items[0].Done {
+			t.Errorf("Cleanup = %+v, %v", items, err)
+		}
 	})
 	guest := func(script string) string {
 		var out bytes.Buffer
