@@ -114,9 +114,6 @@ func newPipe() (r, w *os.File, err error) {
 	return r, w, nil
 }
 
-// errGone ends a stream whose other side is gone.
-var errGone = errors.New("the other side of the copy ended")
-
 // outcome bounds the list of skips and keeps the digest when it is of the one
 // file that arrived.
 func outcome(report backend.CopyReport, sum string) CopyResult {
