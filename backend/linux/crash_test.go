@@ -131,6 +131,24 @@ func TestServerKilled(t *testing.T) {
 	assertNothingLeft(t, b, st)
 }
 
+// TestRecordDeleted shows that a bottle does not outlive its state directory,
+// where nobody could find it.
+func TestRecordDeleted(t *testing.T) {
+	b := newBackend(t)
+	start(t, b, "lost")
+	st, err := b.readState("lost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(b.dir("lost")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the end of what nobody can find", func() bool {
+		return !st.Shim.Alive() && !st.Guest.Alive() && !st.Sidecar.Alive()
+	})
+	assertNothingLeft(t, b, st)
+}
+
 // TestForeignOwner shows that another owner's bottle cannot be seen or touched.
 func TestForeignOwner(t *testing.T) {
 	b := newBackend(t)

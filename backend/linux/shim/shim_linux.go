@@ -343,6 +343,7 @@ func (s *shim) wait() {
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, unix.SIGTERM, unix.SIGINT)
 	signal.Ignore(unix.SIGHUP) // a closed terminal does not end bottles
+	go s.endWithRecord()
 	select {
 	case <-s.done:
 	case <-asked:
@@ -351,6 +352,27 @@ func (s *shim) wait() {
 		s.end(true)
 	}
 	<-s.done
+}
+
+// recordCheck is how often the shim looks whether its record is still there.
+const recordCheck = 5 * time.Second
+
+// endWithRecord ends a bottle whose record somebody deleted: no server could
+// find it any more, and it would live on until its expiry.
+func (s *shim) endWithRecord() {
+	tick := time.NewTicker(recordCheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.done:
+			return
+		case <-tick.C:
+			if _, err := os.Lstat(StateFile); errors.Is(err, os.ErrNotExist) {
+				s.end(false)
+				return
+			}
+		}
+	}
 }
 
 // record writes the state file, atomically.
