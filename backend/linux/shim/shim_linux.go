@@ -99,17 +99,21 @@ func (s *shim) spawnBoth() error {
 		return err
 	}
 	s.sidecar.watch(s.sidecarEnded)
-	if s.guest, err = spawn([]string{"guest", "init"}, guestAttr(s.multi, s.base), frame.MaxGuest); err != nil {
+	c, err := spawn([]string{"guest", "init"}, guestAttr(s.multi, s.base), frame.MaxGuest)
+	if err != nil {
 		return err
 	}
-	s.guest.watch(func() { s.end(false) })
+	grouped := make(chan struct{})
+	s.mu.Lock() // a sidecar that dies at once has end look at these already
+	s.guest, s.grouped = c, grouped
+	s.mu.Unlock()
 	// Moving a process waits for an RCU grace period per hierarchy.
-	s.grouped = make(chan struct{})
 	go func() {
-		defer close(s.grouped)
+		defer close(grouped)
 		s.group = cgroup.Create(cgroup.Root, cgroup.SparePrefix+strconv.Itoa(os.Getpid()))
-		s.groupErr = s.group.Add(s.guest.proc.PID)
+		s.groupErr = s.group.Add(c.proc.PID)
 	}()
+	c.watch(func() { s.end(false) })
 	return nil
 }
 
@@ -307,7 +311,7 @@ func (s *shim) end(expired bool) {
 	s.once.Do(func() {
 		s.mu.Lock()
 		s.ending = true
-		guestChild, sidecar := s.guest, s.sidecar
+		guestChild, sidecar, grouped := s.guest, s.sidecar, s.grouped
 		s.mu.Unlock()
 		for _, c := range []*child{guestChild, sidecar} {
 			if c != nil {
@@ -319,8 +323,8 @@ func (s *shim) end(expired bool) {
 		s.jobs.fail()
 		ctx, cancel := timeout(5 * time.Second)
 		defer cancel()
-		if s.grouped != nil {
-			<-s.grouped
+		if grouped != nil {
+			<-grouped
 			if err := s.group.Remove(ctx); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 			}
