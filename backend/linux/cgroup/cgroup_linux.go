@@ -45,16 +45,20 @@ func Name(owner, id string) string {
 	return id + "." + hex.EncodeToString(sum[:6])
 }
 
-// SparePrefix begins the names of groups that belong to no bottle yet.
+// SparePrefix begins the names of groups that belong to no bottle yet; the
+// number of the shim that made one follows.
 const SparePrefix = "spare-"
 
-// Sweep removes spare groups without processes: what a keeper left that was
-// killed. The kernel refuses to remove one that is in use.
+// Sweep removes spare groups whose shim is gone: what it left when it was
+// killed. A living shim may be about to put its guest into an empty one.
 func Sweep(root string) {
 	for _, pattern := range []string{filepath.Join(root, "*", parent), filepath.Join(root, parent)} {
 		left, _ := filepath.Glob(filepath.Join(pattern, SparePrefix+"*")) // the pattern is well formed
 		for _, dir := range left {
-			_ = unix.Rmdir(dir)
+			pid := strings.TrimPrefix(filepath.Base(dir), SparePrefix)
+			if _, err := os.Stat("/proc/" + pid); errors.Is(err, fs.ErrNotExist) {
+				_ = unix.Rmdir(dir) // refused while something is in it
+			}
 		}
 	}
 }

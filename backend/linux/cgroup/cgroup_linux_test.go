@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -112,5 +113,22 @@ func TestFind(t *testing.T) {
 	g := Find(root, "b")
 	if len(g.Dirs) != 1 || g.Dirs["memory"] != filepath.Join(root, "memory/bottle-mcp/b") {
 		t.Errorf("Find = %v", g.Dirs)
+	}
+}
+
+// TestSweep keeps the empty group of a shim that lives: it is about to fill it.
+func TestSweep(t *testing.T) {
+	root := fake(t, nil)
+	living, gone := SparePrefix+strconv.Itoa(os.Getpid()), SparePrefix+"999999999"
+	for _, name := range []string{living, gone, "bottle.0123"} {
+		if err := os.MkdirAll(filepath.Join(root, "pids", parent, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	Sweep(root)
+	for name, stays := range map[string]bool{living: true, gone: false, "bottle.0123": true} {
+		if _, err := os.Stat(filepath.Join(root, "pids", parent, name)); (err == nil) != stays {
+			t.Errorf("%s: stays %v, want %v", name, err == nil, stays)
+		}
 	}
 }
