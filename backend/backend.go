@@ -1,6 +1,9 @@
 package backend
 
-import "context"
+import (
+	"context"
+	"io"
+)
 
 // Backend runs bottles on one engine. Implementations are safe for concurrent
 // use and know nothing of manifests; callers know nothing of engines.
@@ -16,6 +19,12 @@ type Backend interface {
 	// bottles at all the error is an *UnavailableError with the reason and
 	// the fix. Check starts nothing that stays.
 	Check(ctx context.Context) (Capabilities, error)
+
+	// PrepareImage makes the root filesystem that spec asks for available and
+	// returns how AgentSpec.Image names it. What a build says goes to progress
+	// line by line as it happens. A backend without Capabilities.Images takes
+	// the zero spec only. It may take minutes; ctx bounds it.
+	PrepareImage(ctx context.Context, spec ImageSpec, progress io.Writer) (string, error)
 
 	// StartSidecar starts the services of spec outside the guest and returns
 	// where the agent will reach them: discovered, never assumed. An ID that

@@ -83,6 +83,26 @@ type Capabilities struct {
 	Missing []Missing
 	// HostAddresses are addresses of this host that a guest must not reach.
 	HostAddresses []string
+	// Guest is what a guest of this backend looks like from inside.
+	Guest GuestFacts
+}
+
+// GuestFacts are what the isolation self-test has to expect of a guest. The
+// zero value is a guest that shares this host's kernel, has no network and
+// runs behind nothing.
+type GuestFacts struct {
+	// OwnKernel is true where the guest is a machine of its own.
+	OwnKernel bool
+	// Network is true where the guest has an interface and perhaps a default
+	// route, so that a time-out counts as closed and a canary decides.
+	Network bool
+	// Interfaces are those it may have.
+	Interfaces []string
+	// Seccomp and NoNewPrivs hold for every command of Exec.
+	Seccomp    bool
+	NoNewPrivs bool
+	// InitName is the name of process 1; "" is not compared.
+	InitName string
 }
 
 // Missing names a wall or limit that is not in force and why.
@@ -110,11 +130,25 @@ type Endpoints struct {
 	NoProxy []string `json:"no_proxy,omitempty"`
 }
 
+// ImageSpec says what a guest's root filesystem is made from. The zero value is
+// the backend's default.
+type ImageSpec struct {
+	// Reference names an OCI image that the engine has or can pull.
+	Reference string
+	// Dockerfile is the absolute path of a file to build from; it excludes
+	// Reference. Context is the directory it is built in, "" = the file's own.
+	Dockerfile string
+	Context    string
+}
+
+// Zero reports whether the spec leaves the choice to the backend.
+func (s ImageSpec) Zero() bool { return s == ImageSpec{} }
+
 // AgentSpec describes the guest of a bottle.
 type AgentSpec struct {
 	ID        ID
 	Isolation string // "" = the backend's default
-	Image     string // "" = the backend's default root filesystem
+	Image     string // what PrepareImage gave; "" = the backend's default root filesystem
 	Env       []string
 	CACert    []byte // PEM; trusted in the guest before anything runs there
 	Limits    Limits

@@ -79,6 +79,14 @@ func (f *fake) Name() string { return "linux" }
 
 func (f *fake) Check(context.Context) (backend.Capabilities, error) { return f.caps, f.fail["Check"] }
 
+func (f *fake) PrepareImage(ctx context.Context, spec backend.ImageSpec, progress io.Writer) (string, error) {
+	if err := f.enter(ctx, "PrepareImage"); err != nil {
+		return "", err
+	}
+	_, err := io.WriteString(progress, "step 1\nstep 2\n")
+	return spec.Reference + spec.Dockerfile, err
+}
+
 func (f *fake) StartSidecar(ctx context.Context, spec backend.SidecarSpec) (backend.Endpoints, error) {
 	if err := f.enter(ctx, "StartSidecar"); err != nil {
 		return backend.Endpoints{}, err

@@ -23,6 +23,31 @@ const (
 	GitHTTPPort   = 9420
 )
 
+// DaemonsEnv is the variable that tells a sidecar which daemons to run: a
+// comma-separated list of Service names; unset means all of them.
+const DaemonsEnv = "BOT_BOTTLE_SIDECAR_DAEMONS"
+
+// What a sidecar that is a machine of its own finds below its configuration
+// directory. Directories are 0700, files 0600; everything is mounted from the
+// host and only the log directory is writable.
+const (
+	// ConfigFile is a Config without its CACert.
+	ConfigFile = "routes.json"
+	// CADir holds the bottle's CA: CACertFile and CAKeyFile (PEM).
+	CADir      = "ca"
+	CACertFile = "ca.pem"
+	CAKeyFile  = "ca.key"
+	// TokensDir holds one file per slot, named like it.
+	TokensDir = "tokens"
+	// RootsFile, when it is there, holds the CAs that upstreams are verified
+	// with (PEM).
+	RootsFile = "roots.pem"
+	// LogDir holds EgressLog and the daemons' own output, ErrorLog.
+	LogDir    = "log"
+	EgressLog = "egress.jsonl"
+	ErrorLog  = "sidecar.log"
+)
+
 // Config is everything a sidecar may know that is not secret. It is handed
 // over as JSON; unknown keys are refused.
 type Config struct {

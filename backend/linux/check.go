@@ -60,6 +60,9 @@ func (b *Backend) Check(ctx context.Context) (backend.Capabilities, error) {
 			"sidecar jailed: own namespaces, empty root, no capabilities, seccomp, memory limit",
 		},
 		HostAddresses: hostAddresses(),
+		Guest: backend.GuestFacts{
+			Interfaces: []string{"lo"}, Seccomp: true, NoNewPrivs: true, InitName: "bottle-mcp",
+		},
 	}
 	if v := walls.LandlockVersion(); v > 0 {
 		caps.Walls = append(caps.Walls, "Landlock ABI "+strconv.Itoa(v))
