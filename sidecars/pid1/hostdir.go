@@ -1,0 +1,167 @@
+package pid1
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
+)
+
+// newSuffix marks a file that is being written.
+const newSuffix = ".new"
+
+// WriteConfig writes the directory that is mounted in a sidecar, and makes it
+// when there is none: the configuration, the CA, one file per token, the roots
+// that upstreams are verified with when there are any, and an empty log
+// directory. Each file is replaced atomically, the configuration last.
+//
+// It may be called again for a sidecar that runs, before it is sent SIGHUP: a
+// CA key, tokens and roots that are not given then stay as the sidecar knows
+// them.
+func WriteConfig(dir string, cfg sidecars.Config, secrets sidecars.Secrets, roots []byte) error {
+	files, err := configFiles(cfg, secrets, roots)
+	if err != nil {
+		return fmt.Errorf("write the sidecar's configuration: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("write the sidecar's configuration: %w", err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("write the sidecar's configuration: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	for _, sub := range []string{sidecars.CADir, sidecars.TokensDir, sidecars.LogDir} {
+		if err := makePrivate(root, sub); err != nil {
+			return fmt.Errorf("write the sidecar's configuration: %w", err)
+		}
+	}
+	for _, f := range files {
+		if err := replaceFile(root, f.name, f.data); err != nil {
+			return fmt.Errorf("write the sidecar's configuration: %w", err)
+		}
+	}
+	return nil
+}
+
+// RemoveSecrets removes the CA's key and the tokens that WriteConfig wrote:
+// call it once the sidecar is ready, which keeps them in memory. What is gone
+// already is no error.
+func RemoveSecrets(dir string) error {
+	root, err := os.OpenRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("remove the sidecar's secrets: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	key := path.Join(sidecars.CADir, sidecars.CAKeyFile)
+	names := []string{key, key + newSuffix}
+	tokens, err := fs.ReadDir(root.FS(), sidecars.TokensDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the sidecar's secrets: %w", err)
+	}
+	for _, t := range tokens {
+		names = append(names, path.Join(sidecars.TokensDir, t.Name()))
+	}
+	var faults []error
+	for _, name := range names {
+		if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			faults = append(faults, fmt.Errorf("remove the sidecar's secrets: %w; remove the file by hand", err))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+type configFile struct {
+	name string
+	data []byte
+}
+
+// configFiles are the files in the order in which they are written.
+func configFiles(cfg sidecars.Config, secrets sidecars.Secrets, roots []byte) ([]configFile, error) {
+	var files []configFile
+	add := func(dir, name string, data []byte) {
+		files = append(files, configFile{path.Join(dir, name), data})
+	}
+	if cfg.CACert != "" {
+		add(sidecars.CADir, sidecars.CACertFile, []byte(cfg.CACert))
+	}
+	if !secrets.CAKey.Empty() {
+		add(sidecars.CADir, sidecars.CAKeyFile, []byte(secrets.CAKey.Reveal()))
+	}
+	for slot, token := range secrets.Tokens {
+		if err := checkSlot(slot); err != nil {
+			return nil, err
+		}
+		add(sidecars.TokensDir, slot, []byte(token.Reveal()))
+	}
+	if len(roots) > 0 {
+		add("", sidecars.RootsFile, roots)
+	}
+	routes, err := encodeConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
+	add("", sidecars.ConfigFile, routes)
+	return files, nil
+}
+
+// fileConfig is sidecars.Config as it stands in sidecars.ConfigFile.
+type fileConfig struct {
+	Bottle string           `json:"bottle"`
+	Routes []sidecars.Route `json:"routes"`
+}
+
+func encodeConfig(cfg sidecars.Config) ([]byte, error) {
+	f := fileConfig{Bottle: cfg.Bottle, Routes: cfg.Routes}
+	if f.Routes == nil {
+		f.Routes = []sidecars.Route{}
+	}
+	data, err := json.MarshalIndent(f, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	return append(data, '\n'), nil
+}
+
+// makePrivate makes a directory, or closes one that is there to others.
+func makePrivate(root *os.Root, name string) error {
+	if err := root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	info, err := root.Lstat(name)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a directory: remove it", name)
+	}
+	return root.Chmod(name, 0o700)
+}
+
+// replaceFile never shows half a file to the sidecar, which may read at any
+// moment.
+func replaceFile(root *os.Root, name string, data []byte) error {
+	temporary := name + newSuffix
+	if err := root.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = root.Rename(temporary, name)
+	}
+	if err != nil {
+		return errors.Join(err, root.Remove(temporary))
+	}
+	return nil
+}
