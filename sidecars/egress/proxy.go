@@ -196,6 +196,10 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 	return errors.Join(err, stopErr)
 }
 
+// Abort closes every connection of the guest. A Serve that has been told to end
+// and waits for requests in progress then ends at once.
+func (p *Proxy) Abort() { p.live.closeAll() }
+
 func (p *Proxy) stop(srv *http.Server, outer *gate) error {
 	_ = outer.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), p.limits.Stop)

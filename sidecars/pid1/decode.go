@@ -17,12 +17,12 @@ const maxSlot = 64
 // checkSlot keeps a slot to what can be the name of a file and says nothing
 // else: it is also quoted in messages.
 func checkSlot(slot string) error {
-	plain := slot != "" && len(slot) <= maxSlot && slot[0] != '.' && slot[0] != '-'
+	plain := slot != "" && len(slot) <= maxSlot && slot[0] != '-'
 	for _, c := range []byte(slot) {
 		plain = plain && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-')
 	}
 	if !plain {
-		return fmt.Errorf("token slot %.80q: use 1 to %d of A-Z, a-z, 0-9, '_' and '-', beginning with none of '-'", slot, maxSlot)
+		return fmt.Errorf("token slot %.80q: use 1 to %d of A-Z, a-z, 0-9, '_' and '-', not beginning with '-'", slot, maxSlot)
 	}
 	return nil
 }
@@ -60,7 +60,7 @@ type object struct {
 }
 
 // checkKeys refuses what encoding/json lets pass: a key that comes twice, and
-// one with capitals, which none of ours has.
+// one that it would fold into one of ours, all of which are plain lower case.
 func checkKeys(data []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	var within []*object
@@ -96,7 +96,7 @@ func checkKeys(data []byte) error {
 
 func (o *object) key(token json.Token) error {
 	key, _ := token.(string)
-	if key != strings.ToLower(key) {
+	if strings.Trim(key, "abcdefghijklmnopqrstuvwxyz_") != "" {
 		return fmt.Errorf("the key %.80q is not known; keys are in lower case", key)
 	}
 	if o.seen[key] {

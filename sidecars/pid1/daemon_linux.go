@@ -1,0 +1,205 @@
+package pid1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bottle-mcp/bottle-mcp/sidecars/egress"
+)
+
+// Bounds of a daemon. The log of decisions ends at maxRecord: what cannot be
+// recorded is refused, so a guest that fills it loses its way out, and not the
+// host its disk.
+const (
+	softMemory = 128 << 20
+	hardMemory = 512 << 20
+	maxRecord  = 256 << 20
+	maxFiles   = 65536
+)
+
+// abortAfter is how long a daemon that was told to stop lets requests finish.
+const abortAfter = time.Second
+
+// runDaemon is the process of the egress daemon.
+func runDaemon() int {
+	debug.SetMemoryLimit(softMemory)
+	debug.SetGCPercent(50)
+	control, err := controlFile()
+	if err != nil {
+		return 1
+	}
+	if err := harden(); err != nil {
+		_ = writeAnswer(control, err)
+		return 1
+	}
+	// A daemon that is told to stop before it serves has nothing to finish.
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, unix.SIGTERM, unix.SIGINT)
+	signal.Ignore(unix.SIGHUP)
+	proxy, listener, err := prepare(control)
+	if err != nil {
+		_ = writeAnswer(control, err)
+		return 1
+	}
+	debug.FreeOSMemory()
+	if err := writeAnswer(control, nil); err != nil {
+		return 1
+	}
+	if err := serveUntil(proxy, listener, control, stop); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func controlFile() (*os.File, error) {
+	unix.CloseOnExec(controlFD)
+	if err := unix.SetNonblock(controlFD, true); err != nil {
+		return nil, err
+	}
+	return os.NewFile(controlFD, "control"), nil
+}
+
+// harden makes sure of what the init did for this process, and does the rest.
+func harden() error {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("make the process undumpable: %w", err)
+	}
+	if err := checkPrivileges(); err != nil {
+		return err
+	}
+	for _, l := range []struct {
+		resource int
+		max      uint64
+	}{
+		{unix.RLIMIT_CORE, 0}, {unix.RLIMIT_NOFILE, maxFiles},
+		{unix.RLIMIT_FSIZE, maxRecord}, {unix.RLIMIT_DATA, hardMemory},
+	} {
+		if err := limit(l.resource, l.max); err != nil {
+			return fmt.Errorf("set resource limit %d: %w", l.resource, err)
+		}
+	}
+	return nil
+}
+
+// limit sets both values of a resource limit to n, or to the hard limit there
+// is when that is less.
+func limit(resource int, n uint64) error {
+	var now unix.Rlimit
+	if err := unix.Getrlimit(resource, &now); err != nil {
+		return err
+	}
+	n = min(n, now.Max)
+	return unix.Setrlimit(resource, &unix.Rlimit{Cur: n, Max: n})
+}
+
+func checkPrivileges() error {
+	if os.Getuid() == 0 || os.Geteuid() == 0 || os.Getegid() == 0 {
+		return errors.New("a daemon must not be root; start it by sidecar init")
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return fmt.Errorf("read capabilities: %w", err)
+	}
+	if data != [2]unix.CapUserData{} {
+		return errors.New("a daemon must have no capability; start it by sidecar init")
+	}
+	bound, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
+	if err != nil {
+		return fmt.Errorf("read no_new_privs: %w", err)
+	}
+	if bound != 1 {
+		return errors.New("a daemon must have no_new_privs; start it by sidecar init")
+	}
+	return nil
+}
+
+// prepare reads what the init sends and makes the proxy and its listener.
+func prepare(control *os.File) (*egress.Proxy, net.Listener, error) {
+	_ = control.SetReadDeadline(time.Now().Add(defaultTiming().start))
+	m, err := readStart(control)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the start message: %w", err)
+	}
+	_ = control.SetReadDeadline(time.Time{})
+	s := m.settings()
+	pool, err := rootPool(s.roots)
+	if err != nil {
+		return nil, nil, err
+	}
+	var listeners []net.Listener
+	for i := range m.Listeners {
+		l, err := listenerFromFD(firstFD + i)
+		if err != nil {
+			return nil, nil, fmt.Errorf("take over listener %d: %w", i, err)
+		}
+		listeners = append(listeners, l)
+	}
+	if len(listeners) == 0 {
+		return nil, nil, errors.New("there is no listener; start the daemon by sidecar init")
+	}
+	unix.CloseOnExec(recordFD)
+	proxy, err := egress.New(s.config, s.secrets, egress.Options{
+		Log: os.NewFile(recordFD, "decisions"), RootCAs: pool,
+		Limits: egress.Limits{Stop: defaultTiming().drain},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return proxy, join(listeners), nil
+}
+
+func listenerFromFD(fd int) (net.Listener, error) {
+	f := os.NewFile(uintptr(fd), "listener") //nolint:gosec // a small number
+	l, err := net.FileListener(f)
+	return l, errors.Join(err, f.Close())
+}
+
+// serveUntil serves until the init says "drain", sends SIGTERM or is gone.
+func serveUntil(proxy *egress.Proxy, listener net.Listener, control io.Reader, stop <-chan os.Signal) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	orders := make(chan struct{})
+	go func() {
+		defer close(orders) // the end of the init's end is the end of us
+		for word := make([]byte, 1); ; {
+			if n, err := control.Read(word); err != nil || n == 0 {
+				return
+			}
+			if word[0] == drainWord {
+				cancel()
+			}
+		}
+	}()
+	ended := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-stop:
+		case <-orders:
+		case <-ended:
+			return
+		}
+		cancel()
+		select {
+		case <-time.After(abortAfter):
+			proxy.Abort()
+		case <-ended:
+		}
+	})
+	err := proxy.Serve(ctx, listener)
+	close(ended)
+	watching.Wait()
+	return err
+}

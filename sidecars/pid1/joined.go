@@ -1,0 +1,74 @@
+package pid1
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"time"
+)
+
+// acceptPause is how long a listener rests after an error, such as too many
+// open files.
+const acceptPause = 5 * time.Millisecond
+
+// joined is several listeners as one, since a proxy serves one.
+type joined struct {
+	listeners []net.Listener
+	accepted  chan accepted
+	close     func() error
+}
+
+type accepted struct {
+	conn net.Conn
+	err  error
+}
+
+func join(listeners []net.Listener) *joined {
+	j := &joined{listeners: listeners, accepted: make(chan accepted)}
+	j.close = sync.OnceValue(func() error {
+		var faults []error
+		for _, l := range j.listeners {
+			faults = append(faults, l.Close())
+		}
+		return errors.Join(faults...)
+	})
+	var accepting sync.WaitGroup
+	for _, l := range listeners {
+		accepting.Go(func() { j.accept(l) })
+	}
+	go func() {
+		accepting.Wait()
+		close(j.accepted)
+	}()
+	return j
+}
+
+func (j *joined) accept(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		j.accepted <- accepted{conn, err}
+		if err != nil {
+			time.Sleep(acceptPause)
+		}
+	}
+}
+
+// Accept implements net.Listener. After Close it still gives out what was
+// accepted before, so that the end of a daemon resets no connection; whoever
+// serves calls it until it gives an error.
+func (j *joined) Accept() (net.Conn, error) {
+	a, ok := <-j.accepted
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return a.conn, a.err
+}
+
+// Close implements net.Listener.
+func (j *joined) Close() error { return j.close() }
+
+// Addr implements net.Listener with the first one's.
+func (j *joined) Addr() net.Addr { return j.listeners[0].Addr() }

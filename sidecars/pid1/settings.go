@@ -1,0 +1,110 @@
+package pid1
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/egress"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
+)
+
+// settings are what a sidecar was told. A value is never changed: a reload
+// makes a new one.
+type settings struct {
+	config  sidecars.Config
+	secrets sidecars.Secrets
+	// roots are PEM; nil means those of the image.
+	roots []byte
+}
+
+// validate does what a daemon will do with the settings, without serving.
+func (s *settings) validate() error {
+	pool, err := rootPool(s.roots)
+	if err != nil {
+		return err
+	}
+	_, err = egress.New(s.config, s.secrets, egress.Options{Log: io.Discard, RootCAs: pool})
+	return err
+}
+
+// rootPool is nil for the image's own roots.
+func rootPool(pem []byte) (*x509.CertPool, error) {
+	if pem == nil {
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no PEM certificate; put the CAs of upstreams there or remove it", sidecars.RootsFile)
+	}
+	return pool, nil
+}
+
+// trustsNobody reports whether no upstream's certificate can be verified.
+func (s *settings) trustsNobody() bool {
+	if s.roots != nil {
+		return false
+	}
+	pool, err := x509.SystemCertPool()
+	return err != nil || pool.Equal(x509.NewCertPool())
+}
+
+// after is what the settings become when next was read while a sidecar ran on
+// s: the host has removed the secrets by then, so what is not there any more
+// stays as it is. The CA is the bottle's for life, since the guest trusts it.
+func (s *settings) after(next *settings) (*settings, error) {
+	if next.config.Bottle != s.config.Bottle {
+		return nil, fmt.Errorf("it is for bottle %.80q and this is the sidecar of %s; a sidecar serves one bottle for its life", next.config.Bottle, s.config.Bottle)
+	}
+	merged := *next
+	merged.config.CACert = s.config.CACert
+	tokens := map[string]secret.Value{}
+	maps.Copy(tokens, s.secrets.Tokens)
+	maps.Copy(tokens, next.secrets.Tokens)
+	merged.secrets = sidecars.Secrets{CAKey: s.secrets.CAKey, Tokens: tokens}
+	if merged.roots == nil {
+		merged.roots = s.roots
+	}
+	return &merged, nil
+}
+
+// widens reports whether whatever s allows is allowed by next in the same way,
+// so that a request that began under s may end under it.
+func (s *settings) widens(next *settings) bool {
+	if !bytes.Equal(s.roots, next.roots) {
+		return false
+	}
+	for _, route := range s.config.Routes {
+		if !slices.ContainsFunc(next.config.Routes, func(r sidecars.Route) bool { return reflect.DeepEqual(r, route) }) {
+			return false
+		}
+		if a := route.Auth; a != nil && s.secrets.Tokens[a.Slot].Reveal() != next.secrets.Tokens[a.Slot].Reveal() {
+			return false
+		}
+	}
+	return true
+}
+
+// usedTokens are those that a route injects. Others reach no daemon.
+func (s *settings) usedTokens() map[string]secret.Value {
+	used := map[string]secret.Value{}
+	for _, route := range s.config.Routes {
+		if route.Auth == nil {
+			continue
+		}
+		if token, ok := s.secrets.Tokens[route.Auth.Slot]; ok {
+			used[route.Auth.Slot] = token
+		}
+	}
+	return used
+}
+
+// errNoCA is what is missing from a directory that was never written in full,
+// or whose secrets the host has removed already.
+var errNoCA = errors.New("the sidecar's first start needs the CA's certificate and key; write the directory again and start a new sidecar")
