@@ -10,6 +10,7 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/guest"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/jail"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/shim"
+	"github.com/bottle-mcp/bottle-mcp/backend/vmguest"
 )
 
 // Run runs the process that args ask for, if they do, and returns its exit
@@ -35,6 +36,9 @@ func Run(args []string) (handled bool, code int) {
 		return true, archive.GuestMain(ctx, args[1:], os.Stdin, os.Stdout, os.Stderr)
 	case "sidecar enter":
 		return true, jail.EnterMain()
+	}
+	if args[0] == "guest" {
+		return vmguest.Main(args[1:], os.Stdout, os.Stderr)
 	}
 	if args[0] == "shim" {
 		return true, shim.Main()

@@ -1,0 +1,284 @@
+package vmguest
+
+import (
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/backend/linux/walls"
+)
+
+// Timings of a wrapper.
+const (
+	// endTime is how long the tree of an ended command may take to die.
+	endTime = 2 * time.Second
+	// gracePoll is how often a tree is looked at that was asked to end.
+	gracePoll = 10 * time.Millisecond
+)
+
+// spareThreads are this process's own, see reserveThreads.
+const spareThreads = 4
+
+// runMain is "guest run". Its exit code is the command's, for people; callers
+// read the trailer.
+func runMain(args []string) (int, error) {
+	o, err := parseRun(args)
+	if err != nil {
+		return 0, err
+	}
+	// no_new_privs and the parent-death signal belong to a thread: the one that
+	// starts the command.
+	runtime.LockOSThread()
+	if err := raiseWalls(); err != nil {
+		return 0, err
+	}
+	w := newWrapper(o)
+	status := w.run()
+	if err := w.tell(NewTrailer(status)); err != nil {
+		return 0, err
+	}
+	return status.Code, nil
+}
+
+// raiseWalls takes from this process, and from the command, the ways to more
+// privilege, and from the command the ways into this process.
+func raiseWalls() error {
+	if err := walls.NoNewPrivs(); err != nil {
+		return err
+	}
+	if err := walls.Undumpable(); err != nil {
+		return err
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("become the reaper of the command's processes: %w", err)
+	}
+	// What the engine left open is not the command's. Where the call is unknown,
+	// Go's own descriptors are closed all the same.
+	_ = unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
+	return nil
+}
+
+// runOptions are the arguments of "guest run".
+type runOptions struct {
+	token     string
+	grace     time.Duration
+	dir, home string
+	env, argv []string
+}
+
+func parseRun(args []string) (runOptions, error) {
+	var o runOptions
+	f := flags(verbRun)
+	f.StringVar(&o.token, "token", "", "")
+	f.StringVar(&o.dir, "dir", "", "")
+	f.StringVar(&o.home, "user-home", "", "")
+	grace := f.Uint("grace", 0, "")
+	coded := f.Bool("hex", false, "")
+	f.Var((*list)(&o.env), "env", "")
+	if err := f.Parse(args); err != nil {
+		return o, usageError{err}
+	}
+	if !validToken(o.token) {
+		return o, badUsage("--token must be 32 hex digits")
+	}
+	o.grace = min(time.Duration(min(*grace, 1e6))*time.Millisecond, maxGrace)
+	o.argv = f.Args()
+	if *coded {
+		return o, o.decode()
+	}
+	return o, nil
+}
+
+// decode turns hex into what it stands for, see RunArgv.
+func (o *runOptions) decode() error {
+	texts := []*string{&o.dir, &o.home}
+	for i := range o.env {
+		texts = append(texts, &o.env[i])
+	}
+	for i := range o.argv {
+		texts = append(texts, &o.argv[i])
+	}
+	for _, t := range texts {
+		raw, err := hex.DecodeString(*t)
+		if err != nil {
+			return badUsage("with --hex %.60q is not hex", *t)
+		}
+		*t = string(raw)
+	}
+	return nil
+}
+
+// list is a flag that may be repeated.
+type list []string
+
+var _ flag.Value = (*list)(nil)
+
+func (l *list) String() string     { return "" }
+func (l *list) Set(s string) error { *l = append(*l, s); return nil }
+
+// wrapper runs one command.
+type wrapper struct {
+	runOptions
+	tree tree
+	// child and stop are signals: a child has ended; end the command.
+	child, stop, other chan os.Signal
+	main               int
+	ended              bool
+	status             backend.ExitStatus
+}
+
+func newWrapper(o runOptions) *wrapper {
+	w := &wrapper{
+		runOptions: o,
+		tree:       tree{roots: map[int]bool{os.Getpid(): true}, marker: marker(o.token)},
+		child:      make(chan os.Signal, 1), stop: make(chan os.Signal, 1), other: make(chan os.Signal, 1),
+	}
+	// Whatever can be caught is: no stray signal may end the wrapper before its
+	// command. Caught signals, unlike ignored ones, are the default again in the
+	// command.
+	signal.Notify(w.other)
+	signal.Notify(w.child, unix.SIGCHLD)
+	signal.Notify(w.stop, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
+	return w
+}
+
+// run runs the command and returns when its main process has ended, or all of
+// it when it was told to end.
+func (w *wrapper) run() backend.ExitStatus {
+	reserveThreads(spareThreads)
+	c, failed := resolve(w.runOptions)
+	if failed.StartError == "" {
+		failed = w.start(c)
+	}
+	if failed.StartError != "" {
+		return failed
+	}
+	for !w.ended {
+		select {
+		case <-w.child:
+			w.reap()
+		case <-w.stop:
+			w.end()
+			return w.status
+		}
+	}
+	select {
+	case <-w.stop: // it came with the end
+		w.end()
+	default:
+	}
+	return w.status
+}
+
+// start starts the main process in a session of its own, so that signals to a
+// terminal or a group are either its or the wrapper's.
+func (w *wrapper) start(c program) backend.ExitStatus {
+	mark(w.tree.marker)
+	limit, restore := limitProcesses()
+	pid, _, err := syscall.StartProcess(c.path, c.argv, &syscall.ProcAttr{
+		Dir: c.dir, Env: c.env, Files: []uintptr{0, 1, 2},
+		Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: unix.SIGKILL},
+	})
+	restore()
+	if err != nil {
+		return startFailure(c.path, err)
+	}
+	w.main = pid
+	if limit != nil {
+		// Until here the hard limit was the wrapper's, which it cannot lower for
+		// the child alone.
+		_ = unix.Prlimit(pid, unix.RLIMIT_NPROC, limit, nil)
+	}
+	return backend.ExitStatus{}
+}
+
+// limitProcesses lowers the limit that the next child inherits by what is spare,
+// and returns it and how this process gets its own back.
+func limitProcesses() (*unix.Rlimit, func()) {
+	var own unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &own); err != nil || own.Cur == unix.RLIM_INFINITY {
+		return nil, func() {}
+	}
+	n := commandProcesses(own.Cur)
+	if err := unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: n, Max: own.Max}); err != nil {
+		return nil, func() {}
+	}
+	return &unix.Rlimit{Cur: n, Max: n}, func() { _ = unix.Setrlimit(unix.RLIMIT_NPROC, &own) }
+}
+
+// commandProcesses is the command's part of a limit of processes.
+func commandProcesses(limit uint64) uint64 { return limit - min(SpareProcesses, limit/4) }
+
+// reserveThreads has the kernel start the threads that this process will need.
+// Once the command has used up all processes there are, none can be started,
+// and a Go program ends of that.
+func reserveThreads(n int) {
+	var all, here sync.WaitGroup
+	here.Add(n)
+	for range n {
+		all.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			here.Done()
+			here.Wait()
+		})
+	}
+	all.Wait()
+}
+
+// end ends the whole tree: SIGTERM and its grace, where it has one, then
+// SIGKILL.
+func (w *wrapper) end() {
+	if w.grace > 0 {
+		w.tree.signal(unix.SIGTERM)
+		for until := time.Now().Add(w.grace); time.Now().Before(until); time.Sleep(gracePoll) {
+			if w.reap(); w.ended && w.tree.empty() {
+				return
+			}
+		}
+	}
+	w.tree.kill(endTime, w.reap)
+	if w.reap(); !w.ended { // it hangs in the kernel
+		w.ended, w.status = true, backend.ExitStatus{Code: shellSignal + int(unix.SIGKILL), Signal: int(unix.SIGKILL)}
+	}
+}
+
+// reap collects everything that has died.
+func (w *wrapper) reap() {
+	for {
+		var ws unix.WaitStatus
+		var ru unix.Rusage
+		pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, &ru)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || pid <= 0 {
+			return
+		}
+		if pid == w.main {
+			w.ended, w.status = true, exitStatus(ws, &ru)
+		}
+	}
+}
+
+func exitStatus(ws unix.WaitStatus, ru *unix.Rusage) backend.ExitStatus {
+	st := backend.ExitStatus{
+		Code:       ws.ExitStatus(),
+		UserTime:   time.Duration(ru.Utime.Nano()),
+		SystemTime: time.Duration(ru.Stime.Nano()), MaxRSSBytes: ru.Maxrss << 10, // KiB, getrusage(2)
+	}
+	if ws.Signaled() {
+		st.Signal = int(ws.Signal())
+		st.Code = shellSignal + st.Signal
+	}
+	return st
+}
