@@ -26,6 +26,8 @@ type UnavailableError struct {
 	Backend string
 	Reason  string // what is missing, one clause
 	Fix     string // what the operator can do, one sentence; "" when nothing helps
+	// Findings are all conditions that were looked at, where there are several.
+	Findings []Finding
 }
 
 func (e *UnavailableError) Error() string {
@@ -83,6 +85,8 @@ type Capabilities struct {
 	Missing []Missing
 	// HostAddresses are addresses of this host that a guest must not reach.
 	HostAddresses []string
+	// Findings are the conditions that were looked at, where there are several.
+	Findings []Finding
 	// Guest is what a guest of this backend looks like from inside.
 	Guest GuestFacts
 }
@@ -272,4 +276,15 @@ type Usage struct {
 	DiskBytes   int64   `json:"disk_bytes"`
 	PIDs        int     `json:"pids"`
 	CPUSeconds  float64 `json:"cpu_seconds"`
+}
+
+// Finding is one condition of a backend on this host, for a person who mends
+// what is missing.
+type Finding struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"`
+	Fix    string `json:"fix,omitempty"`
+	// Advice is true for a condition that is wished for, not needed.
+	Advice bool `json:"advice,omitempty"`
 }

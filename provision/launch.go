@@ -14,7 +14,8 @@ import (
 const (
 	// rollbackTimeout bounds the undoing of a failed launch, which has its own
 	// time because the launch's may have run out.
-	rollbackTimeout = 30 * time.Second
+	// An engine with virtual machines takes its time.
+	rollbackTimeout = 2 * time.Minute
 	// otherLaunch is how long a launch waits for another one of the same id.
 	otherLaunch = 60 * time.Second
 	// maxTries is how often an id that was just given back is tried again.
@@ -34,12 +35,17 @@ type step struct {
 func (p *Plan) steps() []step {
 	steps := []step{
 		{"reserve", reserve, unreserve},
+	}
+	if p.resolved.caps.Images {
+		steps = append(steps, step{"prepare-image", prepareImage, nil})
+	}
+	steps = append(steps, []step{
 		{"render", render, nil},
 		{"start-sidecar", startSidecar, removeFromEngine},
 		{"wire-environment", wireEnvironment, nil},
 		{"start-agent", startAgent, nil}, // goes with the sidecar
 		{"self-test", selfTest, nil},
-	}
+	}...)
 	if p.Workspace != nil {
 		steps = append(steps, step{"copy-workspace", copyWorkspace, nil})
 	}
@@ -63,6 +69,8 @@ type launch struct {
 	secrets sidecars.Secrets
 	config  sidecars.Config
 	env     []string
+	image   string
+	note    func(string) // a line about the step that runs
 	// engaged is true when the engine may have something of this bottle.
 	engaged bool
 	undoErr error
@@ -106,6 +114,11 @@ func (l *launch) run(ctx context.Context) error {
 	for i, s := range steps {
 		event := Event{Step: s.name, Index: i + 1, Total: len(steps)}
 		l.report(event)
+		l.note = func(line string) {
+			about := event
+			about.Detail = line
+			l.report(about)
+		}
 		start := time.Now()
 		var err error
 		event.Detail, err = s.do(ctx, l)

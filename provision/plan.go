@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"unicode"
@@ -28,6 +29,7 @@ type resolvedPlan struct {
 	caps      backend.Capabilities
 	routes    []manifest.Route
 	env       map[string]manifest.EnvValue
+	image     backend.ImageSpec
 	prompt    string // what the guest is given to read; "" = nothing
 	workspace hostPath
 	principal string
@@ -63,6 +65,7 @@ func (m *Manager) Plan(ctx context.Context, req LaunchRequest) (*Plan, error) {
 		if err := d.backend(ctx); err != nil {
 			return nil, err
 		}
+		d.image()
 		d.routes()
 		d.env()
 		d.bounds()
@@ -175,12 +178,7 @@ func (d *draft) backend(ctx context.Context) error {
 	}
 	d.r.engine, d.r.caps = chosen.Backend, chosen.Capabilities
 	d.plan.Backend = chosen.Backend.Name()
-	d.plan.Services = []sidecars.Service{sidecars.Egress}
-	for _, svc := range d.plan.Services {
-		if !slices.Contains(d.r.caps.Services, svc) {
-			d.fail("backend", "%s cannot serve %s; choose another backend", d.plan.Backend, svc)
-		}
-	}
+	d.services()
 	classes := d.r.caps.Isolation
 	switch {
 	case len(classes) == 0:
@@ -193,6 +191,47 @@ func (d *draft) backend(ctx context.Context) error {
 		d.problems = append(d.problems, &InvalidError{Field: "isolation of the manifest", Problem: fmt.Sprintf("backend %s has no class %q on this host", d.plan.Backend, d.bottle.Isolation), Allowed: classes})
 	}
 	return nil
+}
+
+// services are those that the bottle needs. A bottle never runs with less.
+func (d *draft) services() {
+	d.plan.Services = []sidecars.Service{sidecars.Egress}
+	if len(d.bottle.GitRepos) > 0 {
+		d.plan.Services = append(d.plan.Services, sidecars.GitGate)
+	}
+	for _, svc := range d.plan.Services {
+		if slices.Contains(d.r.caps.Services, svc) {
+			continue
+		}
+		why := "this version has none for it"
+		for _, m := range d.r.caps.Missing {
+			if m.Name == string(svc) {
+				why = m.Reason
+			}
+		}
+		what := ""
+		if svc == sidecars.GitGate {
+			what = fmt.Sprintf(", which the repositories %q need", d.bottle.GitRepos)
+		}
+		d.fail("backend", "%s cannot serve %s%s: %s; choose another backend, or take it out of the bottle", d.plan.Backend, svc, what, why)
+	}
+}
+
+// image checks what the guest is to be made from.
+func (d *draft) image() {
+	s := d.bottle.Image
+	if s.Zero() || d.r.engine == nil {
+		return
+	}
+	d.r.image, d.plan.Image = s, s.Reference+s.Dockerfile
+	switch {
+	case !d.r.caps.Images:
+		d.fail("image of the manifest", "backend %s runs this host's programs and no image; choose another backend, or take %q out of the bottle", d.plan.Backend, d.plan.Image)
+	case s.Dockerfile != "":
+		if info, err := os.Stat(s.Dockerfile); err != nil || !info.Mode().IsRegular() {
+			d.fail("agent_provider.dockerfile of the manifest", "%s is no readable file; correct the path", s.Dockerfile)
+		}
+	}
 }
 
 // routes narrows the egress policy and checks that every credential is there.

@@ -54,6 +54,16 @@ func unreserve(_ context.Context, l *launch) error {
 	return errors.Join(l.lock.Write(l.record), l.lock.Unlock())
 }
 
+// prepareImage builds or finds the guest's root filesystem. The lines of a build
+// are progress; an image is no part of the bottle and outlives it.
+func prepareImage(ctx context.Context, l *launch) (string, error) {
+	lines := &lineWriter{each: l.note}
+	image, err := l.r.engine.PrepareImage(ctx, l.r.image, lines)
+	lines.flush()
+	l.image = image
+	return image, err
+}
+
 // render makes the CA, collects the credentials and writes the policy in the
 // sidecar's words.
 func render(_ context.Context, l *launch) (string, error) {
@@ -169,7 +179,7 @@ func wireEnvironment(_ context.Context, l *launch) (string, error) {
 
 func startAgent(ctx context.Context, l *launch) (string, error) {
 	err := l.r.engine.StartAgent(ctx, backend.AgentSpec{
-		ID: l.plan.ID, Isolation: l.plan.Isolation, Env: l.env, CACert: l.caCert, Limits: l.plan.Limits,
+		ID: l.plan.ID, Isolation: l.plan.Isolation, Image: l.image, Env: l.env, CACert: l.caCert, Limits: l.plan.Limits,
 	})
 	return l.plan.Isolation, err
 }

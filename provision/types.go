@@ -29,12 +29,14 @@ type LaunchRequest struct {
 // Plan is a launch resolved and validated: what will be, in data. It holds no
 // secret value.
 type Plan struct {
-	ID        backend.ID         `json:"id"`
-	Agent     string             `json:"agent,omitempty"`
-	Bottles   []string           `json:"bottles"`
-	Label     string             `json:"label,omitempty"`
-	Backend   string             `json:"backend"`
-	Isolation string             `json:"isolation"`
+	ID        backend.ID `json:"id"`
+	Agent     string     `json:"agent,omitempty"`
+	Bottles   []string   `json:"bottles"`
+	Label     string     `json:"label,omitempty"`
+	Backend   string     `json:"backend"`
+	Isolation string     `json:"isolation"`
+	// Image is what the guest's root filesystem is made from; "" = the backend's own.
+	Image     string             `json:"image,omitempty"`
 	Workspace *WorkspacePlan     `json:"workspace,omitempty"`
 	Routes    []RouteSummary     `json:"routes"`
 	Policy    string             `json:"policy"` // the egress policy in words
@@ -67,9 +69,11 @@ type RouteSummary struct {
 
 // Event is one step of a long operation, for progress.
 type Event struct {
-	Step   string // stable step name, e.g. "start-sidecar"
-	Index  int    // 1-based
-	Total  int
+	Step  string // stable step name, e.g. "start-sidecar"
+	Index int    // 1-based
+	Total int
+	// Detail is short: of a step that has ended what came of it, of one that goes
+	// on what it does, such as a line of a build.
 	Detail string
 	// Elapsed is set when the step has ended.
 	Elapsed time.Duration

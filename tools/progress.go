@@ -61,8 +61,37 @@ func (p *progress) step(e provision.Event) {
 	if e.Detail != "" {
 		message += ": " + e.Detail
 	}
+	if !e.Done && e.Detail != "" {
+		p.within(cleanLine(message, 300), float64(e.Total))
+		return
+	}
 	p.send(current, float64(e.Total), cleanLine(e.Step, 80), cleanLine(message, 300))
 }
+
+// noteEvery is how often lines of a step that goes on are passed on: a build
+// prints faster than anybody reads.
+const noteEvery = 500 * time.Millisecond
+
+// within reports from inside a step. The number grows as with a heartbeat.
+func (p *progress) within(message string, total float64) {
+	if !p.wanted() {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if now.Sub(p.sent) < noteEvery {
+		return
+	}
+	p.grow()
+	p.sent = now
+	p.report(Progress{Current: p.current, Total: total, Message: message})
+}
+
+// grow moves the number towards the next step without reaching it, so that the
+// step still counts as progress. Steps lie at halves; the room up to the next
+// one is shared by all that comes in between.
+func (p *progress) grow() { p.current += (math.Floor(p.current*2+1)/2 - p.current) / 64 }
 
 // text reports a message of an operation whose length nobody knows. The
 // message is clean already.
@@ -99,16 +128,14 @@ func (p *progress) beats(every time.Duration) {
 	}
 }
 
-// beat breaks a silence. The number grows towards the next whole one and never
-// reaches it, so that the next step still counts as progress.
+// beat breaks a silence.
 func (p *progress) beat(now time.Time, every time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if now.Sub(p.sent) < every*9/10 {
 		return
 	}
-	// Steps lie at halves; the room up to the next one is shared by all beats.
-	p.current += (math.Floor(p.current*2+1)/2 - p.current) / 64
+	p.grow()
 	p.sent = now
 	message := "working"
 	if p.label != "" {

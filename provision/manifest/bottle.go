@@ -39,6 +39,10 @@ type Bottle struct {
 	Isolation string // "" = the backend's default
 	Limits    backend.Limits
 	TTL       time.Duration // 0 = the default
+	// Image is what the guest's root filesystem is made from.
+	Image backend.ImageSpec
+	// GitRepos are the names of the repositories that need a git gate.
+	GitRepos []string
 
 	extends    string
 	extendsAt  int // line
@@ -86,13 +90,17 @@ func parseBottle(name string, doc document) (*Bottle, error) {
 			"resources": func(a at) { b.Limits = p.resources(a) },
 			"ttl":       func(a at) { b.TTL = p.ttl(a) },
 			"supervise": p.supervise,
+			"image":     func(a at) { b.Image.Reference = p.image(a) },
+			"git-gate":  func(a at) { b.GitRepos = p.gate(a) },
+
+			"agent_provider": func(a at) { p.provider(a, &b.Image) },
 		},
 		later: map[string]string{
-			"git-gate": "a scanned mirror for git", "agent_provider": "installing an agent",
-			"sub_bottles": "bottles launched by bottles", "publish": "reachable ports", "image": "OCI images",
+			"sub_bottles": "bottles launched by bottles", "publish": "reachable ports",
 		},
 		removed: removedKeys(),
 	})
+	p.oneImage(root, b.Image)
 	return b, p.result()
 }
 

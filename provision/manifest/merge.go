@@ -44,6 +44,10 @@ func inherit(parent, child *Bottle) *Bottle {
 	out.Backend = first(child.Backend, parent.Backend)
 	out.Isolation = first(child.Isolation, parent.Isolation)
 	out.TTL = first(child.TTL, parent.TTL)
+	out.Image = first(child.Image, parent.Image)
+	if child.GitRepos == nil {
+		out.GitRepos = parent.GitRepos
+	}
 	out.Limits = backend.Limits{
 		CPUs:        first(child.Limits.CPUs, parent.Limits.CPUs),
 		MemoryBytes: first(child.Limits.MemoryBytes, parent.Limits.MemoryBytes),
@@ -88,7 +92,12 @@ func Merge(bottles []*Bottle) (*Bottle, error) {
 		if out.Isolation != "" && b.Isolation != "" && out.Isolation != b.Isolation {
 			problems = append(problems, b.conflict("isolation", fmt.Sprintf("%q contradicts %q of an earlier bottle", b.Isolation, out.Isolation)))
 		}
+		if !out.Image.Zero() && !b.Image.Zero() && out.Image != b.Image {
+			problems = append(problems, b.conflict("image", "an earlier bottle is made from something else"))
+		}
 		out.Backend, out.Isolation = first(out.Backend, b.Backend), first(out.Isolation, b.Isolation)
+		out.Image = first(out.Image, b.Image)
+		out.GitRepos = append(slices.Clone(out.GitRepos), b.GitRepos...)
 		out.TTL = strictest[time.Duration](out.TTL, b.TTL)
 		out.Limits = backend.Limits{
 			CPUs:        strictest(out.Limits.CPUs, b.Limits.CPUs),
