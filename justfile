@@ -58,8 +58,17 @@ engines:
 	go run ./cmd/bottle-mcp doctor
 
 # The linux build that runs inside guests and sidecars of a Mac
-sidecar-linux:
-	GOOS=linux GOARCH=$(go env GOARCH) go build -trimpath -ldflags '-s -w' -o bin/bottle-mcp-linux-$(go env GOARCH) ./cmd/bottle-mcp
+sidecar-linux ARCH=(if os() == "macos" { "arm64" } else { `go env GOARCH` }):
+	GOOS=linux GOARCH={{ARCH}} go build -trimpath -ldflags '-s -w' -o bin/bottle-mcp-linux-{{ARCH}} ./cmd/bottle-mcp
+
+# The program for a Mac with its linux twin inside, as a release has it
+release-darwin OUT="dist/darwin-arm64/bottle-mcp": (sidecar-linux "arm64")
+	#!/usr/bin/env bash
+	set -euo pipefail
+	embedded=backend/macoscontainer/images/bottle-mcp-linux-arm64
+	trap 'rm -f "$embedded"' EXIT
+	cp bin/bottle-mcp-linux-arm64 "$embedded"
+	GOOS=darwin GOARCH=arm64 go build -trimpath -tags bottle_twin -ldflags '-s -w' -o {{OUT}} ./cmd/bottle-mcp
 
 # Vet and build every platform as a release does, with the digests to compare
 release-check:
