@@ -85,7 +85,7 @@ func (p *process) run(ctx context.Context) error {
 	if err != nil {
 		p.abandon()
 		if ctx.Err() != nil {
-			return reason(ctx)
+			return Ended(ctx)
 		}
 		return err
 	}
@@ -95,7 +95,7 @@ func (p *process) run(ctx context.Context) error {
 	wait := p.spec.WaitDelay
 	if p.ended.Load() {
 		p.signalGroup(syscall.SIGKILL) // what ignored SIGTERM and outlived the program
-		wait, err = min(wait, cancelledDrain), reason(ctx)
+		wait, err = min(wait, cancelledDrain), Ended(ctx)
 	}
 	held, undelivered := drain(p.pumps, wait)
 	p.held = held
@@ -117,9 +117,9 @@ func (p *process) run(ctx context.Context) error {
 	}
 }
 
-// reason says why ctx ended: always ctx's own error, so that callers can branch
-// on it, and the cause where it says more.
-func reason(ctx context.Context) error {
+// Ended says why ctx ended: always ctx's own error, so that callers can branch
+// on it, and the cause where it says more. ctx must have ended.
+func Ended(ctx context.Context) error {
 	cause := context.Cause(ctx)
 	if errors.Is(cause, ErrOverflow) || errors.Is(cause, ctx.Err()) {
 		return cause

@@ -1,9 +1,23 @@
 package cli
 
 import (
+	"context"
 	"io"
 	"os"
 	"time"
+
+	"github.com/bottle-mcp/bottle-mcp/backend/command"
+)
+
+// defaultProgram is the program's name.
+const defaultProgram = "container"
+
+// Bounds of what the program may print.
+const (
+	// maxOutput bounds JSON. A thousand containers are about four MiB.
+	maxOutput = 16 << 20
+	// maxWords is kept of standard error to classify a failure and to show it.
+	maxWords = 16 << 10
 )
 
 // CLI runs Apple's container program. Use New. Every method has a deadline of
@@ -11,8 +25,14 @@ import (
 //
 // This interface-free type is small on purpose: one method per subcommand that
 // the backend needs, each from a typed request to an argument vector that is
-// inside the program's grammar whatever the values are.
-type CLI struct{ cfg Config }
+// inside the program's grammar whatever the values are. It is safe for
+// concurrent use. Make one per process: it keeps the order that the engine's
+// own lock forces anyhow.
+type CLI struct {
+	cfg   Config
+	env   []string
+	gates gates
+}
 
 // Config says which program to run and how.
 type Config struct {
@@ -22,211 +42,86 @@ type Config struct {
 	Environ []string
 	// Scale stretches or shortens every deadline; 0 = 1. For tests.
 	Scale float64
-	// Record, when set, sees every argument vector before it runs. For tests.
+	// Record, when set, sees every argument vector before it runs, without the
+	// program's name. For tests.
 	Record func(argv []string)
 }
 
-// Network is a network as the engine tells of it.
-type Network struct {
-	Name    string
-	Labels  map[string]string
-	Created time.Time
-	// Internal is true for a host-only network.
-	Internal bool
-	Subnet   string // IPv4 CIDR; "" when unknown
-	Gateway  string // bare IPv4 address; "" when unknown
+// New returns a CLI. It starts nothing.
+func New(cfg Config) *CLI {
+	if cfg.Program == "" {
+		cfg.Program = defaultProgram
+	}
+	if cfg.Environ == nil {
+		cfg.Environ = os.Environ()
+	}
+	if cfg.Scale == 0 {
+		cfg.Scale = 1
+	}
+	return &CLI{cfg: cfg, env: scrub(cfg.Environ), gates: newGates()}
 }
 
-// Container is a container as the engine tells of it.
-type Container struct {
-	ID      string
-	State   string // "running", "stopped", "stopping", "unknown"
-	Labels  map[string]string
-	Image   string
-	Created time.Time
-	Started time.Time // zero = never
-	// Attachments are the addresses by network; only while it runs.
-	Attachments []Attachment
-	// Networks are the wanted attachments in order, also of a stopped one.
-	Networks    []string
-	Nameservers []string // as asked for with --dns
-	CapDrop     []string
-	UseInit     bool
+// call is one run of the program.
+type call struct {
+	argv     *vector
+	deadline time.Duration // 0 = ctx alone
+	gate     gate          // nil = free
+	stdin    io.Reader
+	stdout   io.Writer // nil = captured
+	stderr   io.Writer // sees it besides us; nil = nobody
+	signals  <-chan os.Signal
+	// grace is the time between SIGTERM and SIGKILL; 0 = the default.
+	grace time.Duration
+	// terminal is set when the program reads this process's terminal.
+	terminal bool
 }
 
-// Attachment is a container's place on a network.
-type Attachment struct {
-	Network string
-	IPv4    string // bare, the prefix is in Prefix
-	Prefix  int    // 0 when unknown
-	Gateway string
-	IPv6    string // bare, "" when none
+// outcome is how it ended.
+type outcome struct {
+	command.Result
+	words string // the tail of standard error
+	err   error  // a *command.Error
 }
 
-// Image is an image in the engine's store.
-type Image struct {
-	Reference string
-	Digest    string // of the index or manifest, "sha256:…"
-	Created   time.Time
-	Variants  []Variant
+// do runs a call whose every failure is an error and returns what it printed.
+func (c *CLI) do(ctx context.Context, call call) ([]byte, error) {
+	out, err := c.start(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	if out.err != nil {
+		return out.Stdout, call.argv.failure(out)
+	}
+	return out.Stdout, nil
 }
 
-// Variant is an image for one platform.
-type Variant struct {
-	OS, Architecture string
-	Digest           string
-	User             string
-	Env              []string
-	Labels           map[string]string
+// start runs a call. The error is about what kept the program from running.
+func (c *CLI) start(ctx context.Context, call call) (outcome, error) {
+	argv, err := call.argv.finish()
+	if err != nil {
+		return outcome{}, err
+	}
+	leave, err := call.gate.enter(ctx)
+	if err != nil {
+		return outcome{}, call.argv.interrupted(err)
+	}
+	defer leave()
+	if c.cfg.Record != nil {
+		c.cfg.Record(argv)
+	}
+	tail := command.NewTail(maxWords)
+	stderr := io.Writer(tail)
+	if call.stderr != nil {
+		stderr = io.MultiWriter(tail, call.stderr)
+	}
+	res, err := command.Run(ctx, command.Spec{
+		Name: c.cfg.Program, Args: argv, Env: c.env,
+		Stdin: call.stdin, Stdout: call.stdout, Stderr: stderr, MaxStdout: maxOutput,
+		Timeout: c.scaled(call.deadline), Grace: call.grace, Signals: call.signals, Foreground: call.terminal,
+	})
+	return outcome{Result: res, words: tail.String(), err: err}, nil
 }
 
-// Status is the daemon's.
-type Status struct {
-	// Running is true when the daemon answers.
-	Running bool
-	// State is the program's word: "running", "not running", "unregistered".
-	State string
-}
-
-// Versions are those of `system version`.
-type Versions struct {
-	CLI    string // bare, such as "1.2.2"
-	Daemon string // "" when it did not answer
-}
-
-// NetworkRequest makes a network.
-type NetworkRequest struct {
-	Name     string
-	Internal bool
-	Labels   map[string]string
-}
-
-// Mount is a directory or socket of the host in a guest.
-type Mount struct {
-	Host, Guest string
-	ReadOnly    bool
-}
-
-// Publish is a guest's port on the host's 127.0.0.1.
-type Publish struct{ HostPort, GuestPort int }
-
-// PublishSocket is a guest's UNIX socket at a host path.
-type PublishSocket struct{ Host, Guest string }
-
-// RunRequest starts a container, detached.
-type RunRequest struct {
-	Name  string
-	Image string
-	// Platform is "linux/arm64" or the like; "" leaves it to the engine.
-	Platform   string
-	Entrypoint string
-	Args       []string
-	Env        []string // K=V
-	Labels     map[string]string
-	// Networks in order: the first has the default route. None of them = "none".
-	Networks []string
-	DNS      []string
-	NoDNS    bool
-	UID, GID int // -1 = the image's
-	Workdir  string
-	Init     bool
-	ReadOnly bool
-	CapDrop  []string
-	CapAdd   []string
-	// CPUs is a whole number, MemoryBytes a multiple of MiB; 0 = the engine's default.
-	CPUs        int
-	MemoryBytes int64
-	Ulimits     []string // TYPE=SOFT[:HARD]
-	Tmpfs       []string // guest paths
-	Mounts      []Mount
-	Publish     []Publish
-	Sockets     []PublishSocket
-}
-
-// ExecRequest runs a command in a running container.
-type ExecRequest struct {
-	Container string
-	Argv      []string
-	Env       []string // added behind the container's own: they cannot override
-	UID, GID  int      // -1 = the container's
-	Workdir   string
-	// Interactive hands Stdin to the command. Without it the program's stdin
-	// is /dev/null.
-	Interactive bool
-	TTY         bool
-	Stdin       io.Reader
-	Stdout      io.Writer // nil discards
-	Stderr      io.Writer // nil discards; the engine's own errors are on it too
-	// Signals are sent to the program, which passes TERM, INT, USR1, USR2 on.
-	Signals <-chan os.Signal
-}
-
-// ExecResult is how the program ended. Only the caller can tell a command's
-// status from the engine's, since the program uses the same numbers for both.
-type ExecResult struct {
-	Code int
-	// Failure is set when stderr ended in the engine's own words.
-	Failure *Error
-}
-
-// BuildRequest builds an image.
-type BuildRequest struct {
-	Tag        string
-	Dockerfile string
-	Context    string
-	Platform   string
-	DNS        []string
-	BuildArgs  map[string]string
-	Labels     map[string]string
-	NoCache    bool
-	// Progress receives the build's log as it happens; nil discards.
-	Progress io.Writer
-}
-
-// BuilderRequest starts the builder.
-type BuilderRequest struct{ DNS []string }
-
-// Builder is the builder's state.
-type Builder struct {
-	// State is "" when there is none, else as in Container.
-	State       string
-	ID          string
-	Nameservers []string
-}
-
-// StopRequest ends a container politely.
-type StopRequest struct {
-	Container string
-	Grace     time.Duration // whole seconds
-}
-
-// CopyRequest is `container cp`: one of the two sides is "ID:/absolute/path".
-type CopyRequest struct{ From, To string }
-
-// Kind classifies a failure of the program.
-type Kind string
-
-// The kinds, after the program's own error codes.
-const (
-	KindUsage       Kind = "usage"     // exit 64: our argument vector is wrong for this version
-	KindNotFound    Kind = "not-found" // also an inspect that prints []
-	KindExists      Kind = "exists"
-	KindState       Kind = "invalid-state"
-	KindArgument    Kind = "invalid-argument"
-	KindUnavailable Kind = "unavailable" // the daemon does not answer
-	KindTimeout     Kind = "timeout"     // our deadline or the daemon's
-	KindOutput      Kind = "output"      // what it printed cannot be understood
-	KindMissing     Kind = "missing"     // the program is not there
-	KindKilled      Kind = "killed"      // a signal ended the program
-	KindOther       Kind = "other"
-)
-
-// Error is a failure of the program. It names the subcommand and never holds
-// environment values or standard input.
-type Error struct {
-	Command string // the subcommand, such as "network create"
-	Kind    Kind
-	Code    int    // exit code; -1 when it did not end by itself
-	Message string // the program's own words, cut and made printable
-	Err     error  // the cause, such as context.DeadlineExceeded; nil when there is none
+func (c *CLI) scaled(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * c.cfg.Scale)
 }
