@@ -107,6 +107,9 @@ type GuestFacts struct {
 	NoNewPrivs bool
 	// InitName is the name of process 1; "" is not compared.
 	InitName string
+	// Advice is what the operator can do when the self-test is red; "" = nothing
+	// in particular.
+	Advice string
 }
 
 // Missing names a wall or limit that is not in force and why.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux"
+	"github.com/bottle-mcp/bottle-mcp/backend/macoscontainer"
 	"github.com/bottle-mcp/bottle-mcp/provision"
 	"github.com/bottle-mcp/bottle-mcp/provision/state"
 	"github.com/bottle-mcp/bottle-mcp/tools"
@@ -21,6 +22,7 @@ import (
 func newBackends(bottlesDir, owner string, longLived bool, log *slog.Logger) []backend.Backend {
 	return []backend.Backend{
 		linux.New(linux.Config{BottlesDir: bottlesDir, Owner: owner, Logger: log, Spare: longLived}),
+		macoscontainer.New(macoscontainer.Config{BottlesDir: bottlesDir, Owner: owner, Logger: log}),
 	}
 }
 

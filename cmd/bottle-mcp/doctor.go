@@ -40,6 +40,8 @@ type backendHealth struct {
 	Images    bool               `json:"images"`
 	Walls     []string           `json:"walls"`
 	Missing   []backend.Missing  `json:"missing"`
+	// Checks are the conditions of this backend, where it has several.
+	Checks []backend.Finding `json:"checks,omitempty"`
 }
 
 // stateHealth is the state directory.
@@ -119,11 +121,12 @@ func examine(ctx context.Context, b backend.Backend) backendHealth {
 		MultiUser: caps.MultiUser, Images: caps.Images,
 		Walls:   append([]string{}, caps.Walls...),
 		Missing: append([]backend.Missing{}, caps.Missing...),
+		Checks:  caps.Findings,
 	}
 	var unavailable *backend.UnavailableError
 	switch {
 	case errors.As(err, &unavailable):
-		health.Reason, health.Fix = unavailable.Reason, unavailable.Fix
+		health.Reason, health.Fix, health.Checks = unavailable.Reason, unavailable.Fix, unavailable.Findings
 	case err != nil:
 		health.Reason = err.Error()
 	}
@@ -179,6 +182,7 @@ func (c *cli) printDoctor(r doctorReport) {
 	c.con.printf("%s %s\n", s.bold("bottle-mcp doctor"), s.faint(r.Version.Version+", "+r.Version.Platform+", "+r.Version.Go))
 	for _, b := range r.Backends {
 		c.con.printf("\n%s %s\n", s.mark(b.Available), s.bold("backend "+b.Name))
+		c.printFindings(b.Checks)
 		if !b.Available {
 			c.printList("why not", b.Reason)
 			if b.Fix != "" {
@@ -207,6 +211,21 @@ func (c *cli) printDoctor(r doctorReport) {
 	c.printList("agents", orDash(strings.Join(r.Manifests.Agents, ", ")))
 	for _, problem := range r.Manifests.Problems {
 		c.printList(s.red("problem"), problem)
+	}
+}
+
+// printFindings prints each condition and, where it does not hold, its fix.
+func (c *cli) printFindings(findings []backend.Finding) {
+	s := c.con.outStyle()
+	for _, f := range findings {
+		mark := s.mark(f.OK)
+		if !f.OK && f.Advice {
+			mark = s.yellow("!")
+		}
+		c.printList("check", mark+" "+f.Name+": "+f.Detail)
+		if !f.OK && f.Fix != "" {
+			c.printList("", s.bold("fix")+": "+f.Fix)
+		}
 	}
 }
 

@@ -1,0 +1,94 @@
+package macoscontainer
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
+)
+
+// proofAge is how long a look at the engine counts. Within it a restarted guest
+// could be taken for the tested one; the next command notices.
+const proofAge = 10 * time.Second
+
+// proofs remembers when a bottle was last found as it was tested.
+type proofs struct {
+	mu   sync.Mutex
+	when map[backend.ID]time.Time
+}
+
+func (p *proofs) fresh(id backend.ID, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at, ok := p.when[id]
+	return ok && now.Sub(at) < proofAge
+}
+
+func (p *proofs) note(id backend.ID, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.when == nil {
+		p.when = map[backend.ID]time.Time{}
+	}
+	for old, at := range p.when {
+		if now.Sub(at) >= proofAge {
+			delete(p.when, old)
+		}
+	}
+	p.when[id] = now
+}
+
+func (p *proofs) forget(id backend.ID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.when, id)
+}
+
+// prove refuses a bottle that is not the one whose isolation was tested: the
+// engine's service was restarted, a guest started again, an address changed.
+func (b *Backend) prove(ctx context.Context, r record) error {
+	if r.AgentStarted.IsZero() {
+		// Its agent is being started, by whoever calls this.
+		return b.agentRuns(ctx, r.ID)
+	}
+	if b.seen.fresh(r.ID, time.Now()) {
+		return nil
+	}
+	_, err := b.proveNow(ctx, r.ID)
+	return err
+}
+
+// proveNow looks at the engine.
+func (b *Backend) proveNow(ctx context.Context, id backend.ID) (record, error) {
+	r, err := b.readRecord(id)
+	if err != nil {
+		return r, err
+	}
+	all, err := b.survey(ctx)
+	if err != nil {
+		return r, err
+	}
+	o := all[id]
+	agent, ok := o.containers[roleAgent]
+	switch {
+	case !ok || agent.State != "running":
+		return r, fmt.Errorf("its guest has ended: %w", backend.ErrNotRunning)
+	case !same(agent.Started, r.AgentStarted):
+		return r, fmt.Errorf("its guest was started again after its isolation was tested; clean the bottle up and launch another: %w", backend.ErrNotRunning)
+	case !r.SidecarStarted.IsZero() && o.containers[roleSidecar].State == "running" && !o.sidecarUnchanged(r):
+		return r, fmt.Errorf("its sidecar was started again or moved to another address; clean the bottle up and launch another: %w", backend.ErrNotRunning)
+	}
+	b.seen.note(id, time.Now())
+	return r, nil
+}
+
+// agentRuns reports whether there is an agent at all.
+func (b *Backend) agentRuns(ctx context.Context, id backend.ID) error {
+	c, err := b.cli.Inspect(ctx, roleAgent.name(id))
+	if err != nil || c.State != "running" {
+		return fmt.Errorf("it has no running guest: %w", backend.ErrNotRunning)
+	}
+	return nil
+}
