@@ -27,8 +27,14 @@ const (
 	maxFiles   = 65536
 )
 
-// abortAfter is how long a daemon that was told to stop lets requests finish.
-const abortAfter = time.Second
+const (
+	// abortAfter is how long a daemon that was told to stop lets requests
+	// finish.
+	abortAfter = time.Second
+	// openingTime is how long one that was replaced goes on as if nothing had
+	// happened but accepts nothing: whoever has just connected gets its tunnel.
+	openingTime = time.Second
+)
 
 // runDaemon is the process of the egress daemon.
 func runDaemon() int {
@@ -126,7 +132,7 @@ func checkPrivileges() error {
 }
 
 // prepare reads what the init sends and makes the proxy and its listener.
-func prepare(control *os.File) (*egress.Proxy, net.Listener, error) {
+func prepare(control *os.File) (*egress.Proxy, *joined, error) {
 	_ = control.SetReadDeadline(time.Now().Add(defaultTiming().start))
 	m, err := readStart(control)
 	if err != nil {
@@ -161,13 +167,13 @@ func prepare(control *os.File) (*egress.Proxy, net.Listener, error) {
 }
 
 func listenerFromFD(fd int) (net.Listener, error) {
-	f := os.NewFile(uintptr(fd), "listener") //nolint:gosec // a small number
+	f := os.NewFile(uintptr(fd), "listener")
 	l, err := net.FileListener(f)
 	return l, errors.Join(err, f.Close())
 }
 
 // serveUntil serves until the init says "drain", sends SIGTERM or is gone.
-func serveUntil(proxy *egress.Proxy, listener net.Listener, control io.Reader, stop <-chan os.Signal) error {
+func serveUntil(proxy *egress.Proxy, listener *joined, control io.Reader, stop <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	orders := make(chan struct{})
@@ -178,7 +184,8 @@ func serveUntil(proxy *egress.Proxy, listener net.Listener, control io.Reader, s
 				return
 			}
 			if word[0] == drainWord {
-				cancel()
+				_ = listener.pause()
+				time.AfterFunc(openingTime, cancel)
 			}
 		}
 	}()

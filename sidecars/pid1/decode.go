@@ -66,7 +66,7 @@ func checkKeys(data []byte) error {
 	var within []*object
 	for {
 		token, err := dec.Token()
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) && len(within) == 0 {
 			return nil
 		}
 		if err != nil {

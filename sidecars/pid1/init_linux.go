@@ -74,7 +74,7 @@ type machine struct {
 	reaper   *reaper
 	services []*service
 
-	logs     *logFiles
+	logs *logFiles
 
 	mu          sync.Mutex
 	settings    *settings
@@ -140,7 +140,7 @@ func (m *machine) attend(ctx context.Context, cancel context.CancelFunc, in inbo
 		select {
 		case err := <-in.started:
 			if err != nil {
-				m.log.Error("the sidecar cannot start", "error", printable(err.Error(), maxLine))
+				m.log.Error("the sidecar cannot start", "error", printable(err.Error()))
 				return exitFailure
 			}
 			running = true
@@ -235,7 +235,7 @@ func (m *machine) start(ctx context.Context) error {
 	for _, name := range m.daemons {
 		m.services = append(m.services, newService(&launcher{
 			name: name, spawner: spawner, reaper: m.reaper, lines: m.lines,
-			listeners: listeners, record: int(m.logs.egress.Fd()), patience: m.timing.start, //nolint:gosec // a descriptor
+			listeners: listeners, record: int(m.logs.egress.Fd()), patience: m.timing.start,
 		}, s, m.timing, m.log))
 	}
 	go serveStatus(status, m.status)

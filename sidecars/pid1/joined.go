@@ -15,7 +15,9 @@ const acceptPause = 5 * time.Millisecond
 type joined struct {
 	listeners []net.Listener
 	accepted  chan accepted
-	close     func() error
+	pause     func() error // accepts nothing more
+	ended     chan struct{}
+	end       func()
 }
 
 type accepted struct {
@@ -24,8 +26,9 @@ type accepted struct {
 }
 
 func join(listeners []net.Listener) *joined {
-	j := &joined{listeners: listeners, accepted: make(chan accepted)}
-	j.close = sync.OnceValue(func() error {
+	j := &joined{listeners: listeners, accepted: make(chan accepted), ended: make(chan struct{})}
+	j.end = sync.OnceFunc(func() { close(j.ended) })
+	j.pause = sync.OnceValue(func() error {
 		var faults []error
 		for _, l := range j.listeners {
 			faults = append(faults, l.Close())
@@ -38,6 +41,7 @@ func join(listeners []net.Listener) *joined {
 	}
 	go func() {
 		accepting.Wait()
+		<-j.ended
 		close(j.accepted)
 	}()
 	return j
@@ -56,9 +60,9 @@ func (j *joined) accept(l net.Listener) {
 	}
 }
 
-// Accept implements net.Listener. After Close it still gives out what was
-// accepted before, so that the end of a daemon resets no connection; whoever
-// serves calls it until it gives an error.
+// Accept implements net.Listener. What was accepted before pause or Close is
+// still given out, so that the end of a daemon resets no connection; whoever
+// serves calls it until it gives an error. After pause alone it waits.
 func (j *joined) Accept() (net.Conn, error) {
 	a, ok := <-j.accepted
 	if !ok {
@@ -68,7 +72,10 @@ func (j *joined) Accept() (net.Conn, error) {
 }
 
 // Close implements net.Listener.
-func (j *joined) Close() error { return j.close() }
+func (j *joined) Close() error {
+	j.end()
+	return j.pause()
+}
 
 // Addr implements net.Listener with the first one's.
 func (j *joined) Addr() net.Addr { return j.listeners[0].Addr() }

@@ -39,7 +39,7 @@ func (l *lineLog) toFile(file io.Writer, size int, renew func() (io.Writer, erro
 }
 
 func (l *lineLog) line(who string, text []byte) {
-	out := who + ": " + printable(string(text), maxLine) + "\n"
+	out := who + ": " + printable(string(text)) + "\n"
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.left > 0 {

@@ -19,7 +19,7 @@ func Run(args []string, stdout, stderr io.Writer) (handled bool, code int) {
 	case "init":
 		o, err := parseOptions(args[2:], os.LookupEnv, stderr)
 		if err != nil {
-			_, _ = fmt.Fprintln(stderr, "init: sidecar init:", printable(err.Error(), maxLine))
+			_, _ = fmt.Fprintln(stderr, "init: sidecar init:", printable(err.Error()))
 			return true, exitUsage
 		}
 		return true, newMachine(o).run()

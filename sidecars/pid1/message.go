@@ -16,7 +16,7 @@ const (
 	// maxStart holds the largest configuration directory, as JSON.
 	maxStart = 16 << 20
 	// maxAnswer bounds what a daemon can make the init read.
-	maxAnswer = 4 << 10
+	maxAnswer = 16 << 10
 	// drainWord is the byte that tells a daemon to finish what it has begun
 	// and accept nothing more.
 	drainWord = 'd'
@@ -97,7 +97,7 @@ type answer struct {
 func writeAnswer(w io.Writer, err error) error {
 	var a answer
 	if err != nil {
-		a.Error = printable(err.Error(), maxAnswer/4) // room for what JSON escapes
+		a.Error = printable(err.Error())
 	}
 	return json.NewEncoder(w).Encode(a)
 }
@@ -112,14 +112,14 @@ func readAnswer(r io.Reader) error {
 	case err != nil:
 		return fmt.Errorf("what it said cannot be understood: %w", err)
 	case a.Error != "":
-		return errors.New(printable(a.Error, maxLine))
+		return errors.New(printable(a.Error))
 	}
 	return nil
 }
 
 // printable bounds s and replaces what a terminal could act on.
-func printable(s string, limit int) string {
-	cut := s[:min(len(s), limit)]
+func printable(s string) string {
+	cut := s[:min(len(s), maxLine)]
 	out := strings.Map(func(r rune) rune {
 		switch {
 		case r == '\t':

@@ -71,7 +71,7 @@ func askAll(ctx context.Context) Report {
 		if !daemon.Alive {
 			text = "it does not run"
 		} else if err := askHealth(ctx, portOf(name), report.Bottle); err != nil {
-			text = printable(err.Error(), maxLine)
+			text = printable(err.Error())
 		}
 		report.Services[name] = text
 		report.Ready = report.Ready && text == ServiceOK

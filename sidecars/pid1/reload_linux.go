@@ -21,7 +21,7 @@ func (m *machine) reloader(ctx context.Context, asked <-chan struct{}) {
 		m.reloads++
 		m.reloadError = ""
 		if err != nil {
-			m.reloadError = printable(err.Error(), maxLine)
+			m.reloadError = printable(err.Error())
 		}
 		text := m.reloadError
 		m.mu.Unlock()

@@ -182,7 +182,7 @@ func (s *service) failed(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	s.log.Error("the daemon did not start", "error", printable(err.Error(), maxLine))
+	s.log.Error("the daemon did not start", "error", printable(err.Error()))
 	var start *startError
 	if errors.As(err, &start) {
 		s.count(start.code)
