@@ -150,26 +150,36 @@ func (i *Images) built(ctx context.Context, r recipe, log *buildLog) (string, er
 		return "", fmt.Errorf("%s: %w", r.origin, err)
 	}
 	ref := i.agentRef(r, tree)
-	if there, err := i.fits(ctx, ref); there || err != nil {
-		return ref, err
+	there, err := i.fits(ctx, ref)
+	if err == nil && !there {
+		tree.tellSkipped(log)
+		err = i.buildOnce(ctx, r, ref, log)
 	}
-	tree.tellSkipped(log)
-	unlock, err := i.lock(ctx, builderLock, func() { log.say("waiting for another build to end") })
 	if err != nil {
 		return "", err
 	}
+	return ref, nil
+}
+
+// buildOnce builds one image at a time: a builder that is restarted ends every
+// build in it, and another server may want the same image.
+func (i *Images) buildOnce(ctx context.Context, r recipe, ref string, log *buildLog) error {
+	unlock, err := i.lock(ctx, builderLock, func() { log.say("waiting for another build to end") })
+	if err != nil {
+		return err
+	}
 	defer unlock()
 	if there, err := i.fits(ctx, ref); there || err != nil {
-		return ref, err // another server built it meanwhile
+		return err
 	}
 	if err := i.build(ctx, r, ref, log); err != nil {
-		return "", err
+		return err
 	}
 	there, err := i.fits(ctx, ref)
 	if err == nil && !there {
 		err = fmt.Errorf("the agent image %s was built but is not there for %s: look at `container image inspect %s`", ref, i.Platform(), ref)
 	}
-	return ref, err
+	return err
 }
 
 // agentRef names an image after all that it is made from.

@@ -5,13 +5,9 @@ import (
 	"debug/elf"
 	"fmt"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"strings"
 )
-
-// hostArch is the architecture of this process.
-const hostArch = runtime.GOARCH
 
 // modulePath is what a build of this program says of itself.
 const modulePath = "github.com/bottle-mcp/bottle-mcp"

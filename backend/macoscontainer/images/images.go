@@ -80,6 +80,7 @@ type Images struct {
 // host is what this process is. Tests replace it.
 type host struct {
 	system     string
+	arch       string
 	executable func() (string, error)
 	build      func() (*debug.BuildInfo, bool)
 	twin       string // the embedded one, "" when there is none
@@ -109,7 +110,7 @@ func New(cfg Config) *Images {
 	return &Images{
 		cfg: cfg, log: cfg.Logger, poll: 500 * time.Millisecond, made: map[string]made{},
 		host: host{
-			system: runtime.GOOS, executable: os.Executable, build: debug.ReadBuildInfo,
+			system: runtime.GOOS, arch: runtime.GOARCH, executable: os.Executable, build: debug.ReadBuildInfo,
 			twin: embeddedTwin, userCache: os.UserCacheDir,
 		},
 	}

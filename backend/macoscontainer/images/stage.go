@@ -2,6 +2,7 @@ package images
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,40 +23,43 @@ const (
 // stage copies Dockerfile and context where nobody else changes them and where
 // the builder reads them whole. What is copied has to be what the name was
 // made from.
-func (i *Images) stage(ctx context.Context, r recipe, ref string) (dir string, err error) {
+func (i *Images) stage(ctx context.Context, r recipe, ref string) (string, error) {
 	base, err := i.stagingBase()
 	if err != nil {
 		return "", err
 	}
 	sweepStages(base)
-	if dir, err = os.MkdirTemp(base, stagePrefix+"*"); err != nil {
+	dir, err := os.MkdirTemp(base, stagePrefix+"*")
+	if err != nil {
 		return "", err
 	}
-	defer func() {
-		if err != nil {
-			_ = os.RemoveAll(dir)
-		}
-	}()
+	if err := i.fillStage(ctx, dir, r, ref); err != nil {
+		return "", errors.Join(err, os.RemoveAll(dir))
+	}
+	return dir, nil
+}
+
+func (i *Images) fillStage(ctx context.Context, dir string, r recipe, ref string) error {
 	if err := os.WriteFile(filepath.Join(dir, stagedDockerfile), r.dockerfile, 0o600); err != nil {
-		return "", err
+		return err
 	}
 	target := filepath.Join(dir, stagedContext)
 	if err := os.Mkdir(target, 0o755); err != nil { //nolint:gosec // its mode is the image's to see; the directory around it is closed
-		return "", err
+		return err
 	}
 	root, err := os.OpenRoot(target)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer func() { _ = root.Close() }()
 	tree, err := readTree(ctx, r.context, root)
 	if err != nil {
-		return "", err
+		return err
 	}
 	if i.agentRef(r, tree) != ref {
-		return "", fmt.Errorf("%s changed while it was read: try again", r.context)
+		return fmt.Errorf("%s changed while it was read: try again", r.context)
 	}
-	return dir, nil
+	return nil
 }
 
 // stagingBase is the cache directory, or the user's own where the builder would

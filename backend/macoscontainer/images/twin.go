@@ -42,7 +42,7 @@ func (i *Images) findTwin(ctx context.Context) (twin, error) {
 		return i.namedTwin(path)
 	}
 	arch := i.cfg.Architecture
-	if i.host.system == "linux" && arch == hostArch {
+	if i.host.system == "linux" && arch == i.host.arch {
 		path, err := i.host.executable()
 		if err != nil {
 			return twin{}, fmt.Errorf("find this executable: %w", err)
