@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,7 +18,7 @@ const maxDockerfile = 16 << 10
 func (c *CLI) Build(ctx context.Context, req BuildRequest) ([]string, error) {
 	v := req.vector()
 	var out []byte
-	err := c.retry(ctx, builderPolicy, func() (err error) {
+	err := c.retry(ctx, afterBuilder(), func() (err error) {
 		out, err = c.do(ctx, call{argv: v, deadline: buildDeadline, gate: c.gates.build, stderr: req.Progress})
 		return err
 	})
@@ -26,7 +27,7 @@ func (c *CLI) Build(ctx context.Context, req BuildRequest) ([]string, error) {
 	}
 	tags := references(out)
 	if len(tags) == 0 {
-		return nil, v.error(KindOutput, "it ended well and named no image")
+		return nil, v.garbled(errors.New("it ended well and named no image"))
 	}
 	return tags, nil
 }
@@ -97,7 +98,7 @@ func (c *CLI) BuilderStart(ctx context.Context, req BuilderRequest) error {
 	v := subcommand("", "builder", "start")
 	v.check(checkDNS(req.DNS))
 	v.options("dns", req.DNS)
-	return c.retry(ctx, builderPolicy, func() error {
+	return c.retry(ctx, afterBuilder(), func() error {
 		_, err := c.do(ctx, call{argv: v, deadline: builderDeadline, gate: c.gates.build, stdout: io.Discard})
 		return err
 	})

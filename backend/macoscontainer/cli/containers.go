@@ -99,7 +99,7 @@ func (c *CLI) Delete(ctx context.Context, id string, force bool) error {
 	if !force {
 		return remove()
 	}
-	return c.retry(ctx, deletePolicy, remove)
+	return c.retry(ctx, afterCommand(), remove)
 }
 
 // Copy copies between this host and a running container. Owners, modes and

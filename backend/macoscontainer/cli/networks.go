@@ -41,7 +41,7 @@ func (c *CLI) NetworkInspect(ctx context.Context, name string) (Network, error) 
 }
 
 func (c *CLI) readNetworks(ctx context.Context, v *vector) (out []byte, err error) {
-	err = c.retry(ctx, networkReadPolicy, func() error {
+	err = c.retry(ctx, underLoad(), func() error {
 		out, err = c.do(ctx, call{argv: v, deadline: networkDeadline})
 		return err
 	})
@@ -53,7 +53,7 @@ func (c *CLI) NetworkDelete(ctx context.Context, name string) error {
 	v := subcommand(name, "network", "delete")
 	v.check(checkNetwork(name))
 	v.words(name)
-	return c.retry(ctx, networkDeletePolicy, func() error {
+	return c.retry(ctx, afterContainer(), func() error {
 		_, err := c.do(ctx, call{argv: v, deadline: networkDeadline, gate: c.gates.mutation, stdout: io.Discard})
 		return err
 	})

@@ -15,27 +15,36 @@ type policy struct {
 	passes   func(*Error) bool
 }
 
-var (
-	// A command that was running in a container can make its forced deletion
-	// fail once.
-	deletePolicy = policy{attempts: 2, wait: 500 * time.Millisecond, passes: func(e *Error) bool {
+// afterCommand: a command that was running in a container can make its forced
+// deletion fail once.
+func afterCommand() policy {
+	return policy{attempts: 2, wait: 500 * time.Millisecond, passes: func(e *Error) bool {
 		return e.Kind == KindState || e.Kind == KindOther
 	}}
-	// A network is refused while a container that was just deleted still refers
-	// to it, and the daemon has one second to list the networks first.
-	networkDeletePolicy = policy{attempts: 3, wait: time.Second, passes: func(e *Error) bool {
+}
+
+// afterContainer: a network is refused while a container that was just deleted
+// still refers to it, and the daemon has one second to list the networks first.
+func afterContainer() policy {
+	return policy{attempts: 3, wait: time.Second, passes: func(e *Error) bool {
 		return e.says("delete failed for one or more networks") || e.says(xpcTimeout)
 	}}
-	// The daemon has one second for a list of networks, which load can exceed.
-	// Reading twice does no harm.
-	networkReadPolicy = policy{attempts: 3, wait: 500 * time.Millisecond, passes: func(e *Error) bool {
+}
+
+// underLoad: the daemon has one second for a list of networks, which load can
+// exceed. Reading twice does no harm.
+func underLoad() policy {
+	return policy{attempts: 3, wait: 500 * time.Millisecond, passes: func(e *Error) bool {
 		return e.says(xpcTimeout)
 	}}
-	// A builder on its way down refuses everything until it is down.
-	builderPolicy = policy{attempts: 5, wait: 2 * time.Second, passes: func(e *Error) bool {
+}
+
+// afterBuilder: a builder on its way down refuses everything until it is down.
+func afterBuilder() policy {
+	return policy{attempts: 5, wait: 2 * time.Second, passes: func(e *Error) bool {
 		return e.says("stopping") && (e.says("builder") || e.says("buildkit"))
 	}}
-)
+}
 
 // says reports whether the program's last words hold a text.
 func (e *Error) says(text string) bool {

@@ -22,7 +22,7 @@ func (c *CLI) Run(ctx context.Context, req RunRequest) (string, error) {
 	}
 	id := lastLine(string(out))
 	if checkContainer(id) != nil || req.Name != "" && id != req.Name {
-		return "", v.error(KindOutput, fmt.Sprintf("it printed %.80q instead of the container's id", id))
+		return "", v.garbled(fmt.Errorf("it printed %.80q instead of the container's id", id))
 	}
 	return id, nil
 }

@@ -19,7 +19,7 @@ func (c *CLI) Version(ctx context.Context) (string, error) {
 	}
 	m := versionLine.FindSubmatch(out)
 	if m == nil {
-		return "", v.error(KindOutput, fmt.Sprintf("it printed %.80q where Apple's container prints its version", lastLine(string(out))))
+		return "", v.garbled(fmt.Errorf("it printed %.80q where Apple's container prints its version", lastLine(string(out))))
 	}
 	return string(m[1]), nil
 }
