@@ -113,3 +113,52 @@ func TestSelectCancelled(t *testing.T) {
 		t.Errorf("error is %v, want a cancel", err)
 	}
 }
+
+// TestSelectEveryCombination has every flag, variable, platform and set of
+// working backends against the rule in one line: the first of flag and variable
+// that is given decides alone; without one the platform's list does.
+func TestSelectEveryCombination(t *testing.T) {
+	names := []string{"linux", "macos-container", "smolmachines"}
+	given := append([]string{""}, names...)
+	platforms := map[string][]string{"linux": {"linux"}, "darwin": {"macos-container", "smolmachines"}}
+	count := 0
+	for _, explicit := range given {
+		for _, env := range given {
+			for goos, list := range platforms {
+				for working := range 1 << len(names) {
+					sel := Selection{Explicit: explicit, Env: env, GOOS: goos}
+					works := map[string]bool{}
+					for i, name := range names {
+						works[name] = working>>i&1 == 1
+						s := &stub{name: name}
+						if !works[name] {
+							s.err = errors.New("it does not work here")
+						}
+						sel.Backends = append(sel.Backends, s)
+					}
+					candidates := list
+					if first := explicit + env; first != "" {
+						candidates = []string{env}
+						if explicit != "" {
+							candidates = []string{explicit}
+						}
+					}
+					want := ""
+					for _, name := range candidates {
+						if want == "" && works[name] {
+							want = name
+						}
+					}
+					got, err := Select(t.Context(), sel)
+					if (err != nil) != (want == "") || err == nil && got.Backend.Name() != want {
+						t.Errorf("%+v, working %v: got %+v, %v; want %q", sel, works, got, err, want)
+					}
+					count++
+				}
+			}
+		}
+	}
+	if count != 4*4*2*8 {
+		t.Errorf("%d combinations", count)
+	}
+}

@@ -83,6 +83,9 @@ func (b *bottle) answers(t *testing.T) {
 }
 
 func (b *bottle) diskLimit(t *testing.T) {
+	if b.s.lacks("disk") {
+		return // the backend says so, and the report of every launch
+	}
 	for _, dir := range []string{backend.AgentHome, "/tmp", "/var/tmp", "/dev/shm"} {
 		r := b.run(t, script0(`cat /dev/zero > "$1/fill"`, dir), "")
 		if r.Code == 0 || !strings.Contains(r.stderr, "No space left") {

@@ -80,7 +80,7 @@ func (s *suite) owners(t *testing.T, bed Bed) {
 
 // expiry has a bottle that ends by itself, in the middle of a command.
 func (s *suite) expiry(t *testing.T) {
-	const ttl = 3 * time.Second
+	ttl := 3*time.Second + s.LaunchTime
 	b := s.launch(t, expiring(ttl))
 	start := time.Now()
 	r := b.try(t.Context(), script0("sleep 60"), "")

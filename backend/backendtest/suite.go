@@ -3,6 +3,7 @@ package backendtest
 import (
 	"context"
 	"crypto/rand"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,10 +19,14 @@ type Bed struct {
 	// SecretPaths are paths of the host that no guest may read, such as the
 	// backend's own state, beside those every host has.
 	SecretPaths []string
-	// OwnKernel is true where guests are machines of their own.
-	OwnKernel bool
 	// Canary is selftest.Spec.Canary: "" where guests have no network.
 	Canary string
+	// OwnRoot is true where a guest has a root filesystem of its own, which its
+	// root may change; the agent may not either way.
+	OwnRoot bool
+	// LaunchTime is what a launch may take, beside what the embedded engine
+	// needs.
+	LaunchTime time.Duration
 }
 
 // Factory makes a backend with fresh state and an owner of its own; it cleans
@@ -87,4 +92,9 @@ func (s *suite) check(t *testing.T) {
 			t.Errorf("something is missing without a name or reason: %+v", m)
 		}
 	}
+}
+
+// lacks reports whether the backend says that it has no such wall or limit.
+func (s *suite) lacks(name string) bool {
+	return slices.ContainsFunc(s.caps.Missing, func(m backend.Missing) bool { return m.Name == name })
 }

@@ -43,7 +43,7 @@ func (b *Backend) StartAgent(ctx context.Context, spec backend.AgentSpec) error 
 	if spec.Isolation != "" && spec.Isolation != isolationVM {
 		return fmt.Errorf("backend %s has no isolation class %.60q: use %q", Name, spec.Isolation, isolationVM)
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := context.WithTimeout(ctx, b.scaled(startTimeout))
 	defer cancel()
 	if spec.Image == "" {
 		if spec.Image, err = b.PrepareImage(ctx, backend.ImageSpec{}, nil); err != nil {
@@ -204,7 +204,7 @@ const insideTimeout = 30 * time.Second
 
 // inside runs one of our own verbs in the agent and returns what it printed.
 func (b *Backend) inside(ctx context.Context, id backend.ID, uid int, argv []string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, insideTimeout)
+	ctx, cancel := context.WithTimeout(ctx, b.scaled(insideTimeout))
 	defer cancel()
 	stdout, stderr := &tail{limit: vmguest.MaxRoots + 1}, &tail{limit: 2 << 10}
 	res, err := b.cli.Exec(ctx, cli.ExecRequest{

@@ -98,6 +98,14 @@ func New(cfg Config) *Backend {
 // Name implements backend.Backend.
 func (b *Backend) Name() string { return Name }
 
+// scaled is a deadline of this backend, stretched like the program's.
+func (b *Backend) scaled(d time.Duration) time.Duration {
+	if b.cfg.CLI.Scale == 0 {
+		return d
+	}
+	return time.Duration(float64(d) * b.cfg.CLI.Scale)
+}
+
 // dir is the bottle's private directory.
 func (b *Backend) dir(id backend.ID) string { return filepath.Join(b.cfg.BottlesDir, string(id)) }
 

@@ -23,6 +23,9 @@ const (
 	leaveTime = 7 * time.Second
 	// signalTimeout bounds the delivery of one signal.
 	signalTimeout = 10 * time.Second
+	// killPause is how long a killed command may take to be noticed before it
+	// is killed once more.
+	killPause = 500 * time.Millisecond
 )
 
 // Exit codes of this program's own verdict, as shells have them.
@@ -88,11 +91,8 @@ type ended struct {
 }
 
 func (c *running) run(ctx context.Context) (backend.ExitStatus, error) {
-	stderr := c.streams.Stderr
-	if stderr == nil {
-		stderr = io.Discard
-	}
-	filter := vmguest.NewStderrFilter(stderr, c.token)
+	filter := vmguest.NewStderrFilter(orDiscard(c.streams.Stderr), c.token)
+	stdout := newFlow(c.streams.Stdout)
 	// The program outlives ctx a little: it carries the news of the end.
 	carrier, drop := context.WithCancel(context.WithoutCancel(ctx))
 	defer drop()
@@ -100,13 +100,19 @@ func (c *running) run(ctx context.Context) (backend.ExitStatus, error) {
 	go func() {
 		res, err := c.b.cli.Exec(carrier, cli.ExecRequest{
 			Container: roleAgent.name(c.id), Argv: vmguest.RunArgv(c.cmd, c.token), UID: c.uid, GID: c.uid, Workdir: "/",
-			Interactive: c.streams.Stdin != nil, Stdin: input(c.streams.Stdin), Stdout: output(c.streams.Stdout), Stderr: filter,
+			Interactive: c.streams.Stdin != nil, Stdin: input(c.streams.Stdin), Stdout: stdout.writer(), Stderr: filter,
 		})
 		done <- ended{res, err}
 	}()
-	e, err := c.await(ctx, done, drop)
+	e, err := c.await(ctx, done, filter.Ended(), stdout)
 	if err != nil {
+		drop()
+		c.settle(done)
 		return backend.ExitStatus{}, err
+	}
+	if !e.known {
+		drop() // something it left behind holds the output open
+		c.settle(done)
 	}
 	if err := filter.Close(); err != nil {
 		return backend.ExitStatus{}, err
@@ -114,19 +120,37 @@ func (c *running) run(ctx context.Context) (backend.ExitStatus, error) {
 	if status, ok := filter.Result(); ok {
 		return status, nil
 	}
-	return backend.ExitStatus{}, c.lost(ctx, e)
+	return backend.ExitStatus{}, c.lost(ctx, e.ended)
 }
 
-// await passes signals on and ends the command with ctx.
-func (c *running) await(ctx context.Context, done <-chan ended, drop func()) (ended, error) {
+// outcome is how a command ended; known is false when the program that carries
+// it still runs.
+type outcome struct {
+	ended
+
+	known bool
+}
+
+// await passes signals on and ends the command with ctx. The program lingers for
+// up to six seconds when something that the command left behind holds its
+// output open; so the trailer's word counts once the output is quiet.
+func (c *running) await(ctx context.Context, done <-chan ended, trailer <-chan struct{}, stdout *flow) (outcome, error) {
 	signals := c.streams.Signals
+	var quiet <-chan struct{}
 	for {
 		select {
 		case e := <-done:
 			if ctx.Err() != nil {
-				return ended{}, context.Cause(ctx)
+				return outcome{}, context.Cause(ctx)
 			}
-			return e, nil
+			return outcome{e, true}, nil
+		case <-trailer:
+			trailer, quiet = nil, stdout.quiet(ctx)
+		case <-quiet:
+			if ctx.Err() != nil {
+				return outcome{}, context.Cause(ctx)
+			}
+			return outcome{}, nil
 		case n, ok := <-signals:
 			if !ok {
 				signals = nil
@@ -135,28 +159,56 @@ func (c *running) await(ctx context.Context, done <-chan ended, drop func()) (en
 			go c.signal(ctx, n, false)
 		case <-ctx.Done():
 			c.end(ctx, done)
-			drop()
-			return ended{}, context.Cause(ctx)
+			return outcome{}, context.Cause(ctx)
 		}
 	}
 }
 
-// end kills the command's tree and waits until the program knows.
-func (c *running) end(ctx context.Context, done <-chan ended) {
-	if grace := min(c.cmd.Grace, maxGrace); grace > 0 {
-		begun := time.Now()
-		c.signal(ctx, int(syscall.SIGTERM), true)
-		select {
-		case <-done:
-			return
-		case <-time.After(grace - time.Since(begun)):
-		}
-	}
-	c.signal(ctx, int(syscall.SIGKILL), true)
+// settle waits until the program that was told to end has let go of the streams.
+func (c *running) settle(done <-chan ended) {
 	select {
 	case <-done:
 	case <-time.After(leaveTime):
-		c.b.log.Warn("the engine does not notice that a command was killed", "bottle", c.id)
+		c.b.log.Warn("the container program does not end", "bottle", c.id)
+	}
+}
+
+// end kills the command's tree and waits until the program knows. A command
+// whose start the engine delays is not there yet: it is asked for again.
+func (c *running) end(ctx context.Context, done <-chan ended) {
+	deadline := time.Now().Add(leaveTime)
+	if grace := min(c.cmd.Grace, maxGrace); grace > 0 {
+		begun := time.Now()
+		c.signal(ctx, int(syscall.SIGTERM), true)
+		if awaitEnd(done, grace-time.Since(begun)) {
+			return
+		}
+	}
+	for time.Now().Before(deadline) {
+		c.signal(ctx, int(syscall.SIGKILL), true)
+		if awaitEnd(done, killPause) {
+			return
+		}
+	}
+	c.b.log.Warn("the engine does not notice that a command was killed", "bottle", c.id)
+}
+
+// awaitEnd reports whether the program ended in time. It leaves the news in the
+// channel for settle.
+func awaitEnd(done <-chan ended, within time.Duration) bool {
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if len(done) > 0 {
+			return true
+		}
+		select {
+		case <-timer.C:
+			return len(done) > 0
+		case <-tick.C:
+		}
 	}
 }
 
@@ -203,11 +255,4 @@ func input(r io.Reader) io.Reader {
 		return end.File
 	}
 	return r
-}
-
-func output(w io.Writer) io.Writer {
-	if end, ok := w.(backend.PipeEnd); ok {
-		return end.File
-	}
-	return w
 }

@@ -18,7 +18,7 @@ func (b *Backend) Remove(ctx context.Context, id backend.ID) error {
 	if err := id.Validate(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	ctx, cancel := context.WithTimeout(ctx, b.scaled(stopTimeout))
 	defer cancel()
 	b.seen.forget(id)
 	all, err := b.survey(ctx)

@@ -43,7 +43,7 @@ func (b *Backend) StartSidecar(ctx context.Context, spec backend.SidecarSpec) (b
 	if err != nil {
 		return backend.Endpoints{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := context.WithTimeout(ctx, b.scaled(startTimeout))
 	defer cancel()
 	r := record{
 		ID: spec.ID, Owner: b.cfg.Owner, Topology: topo, Services: spec.Services,
@@ -100,7 +100,7 @@ func taken(err error) error {
 
 // rollBack removes what a failed start made, on its own time.
 func (b *Backend) rollBack(ctx context.Context, id backend.ID) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.scaled(stopTimeout))
 	defer cancel()
 	return b.Remove(ctx, id)
 }
@@ -217,7 +217,7 @@ func join(services []sidecars.Service) string {
 // awaitReady discovers the sidecar's address and waits until its daemons
 // answer.
 func (b *Backend) awaitReady(ctx context.Context, r *record) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	ctx, cancel := context.WithTimeout(ctx, b.scaled(readyTimeout))
 	defer cancel()
 	name := roleSidecar.name(r.ID)
 	c, err := b.awaitAddress(ctx, *r)
@@ -227,7 +227,7 @@ func (b *Backend) awaitReady(ctx context.Context, r *record) error {
 	r.SidecarStarted = c.Started
 	stderr := &tail{limit: 2 << 10}
 	res, err := b.cli.Exec(ctx, cli.ExecRequest{
-		Container: name, Argv: append([]string{sidecarBinary}, pid1.ReadyArgs(readyTimeout/2)...), UID: 0, GID: 0,
+		Container: name, Argv: append([]string{sidecarBinary}, pid1.ReadyArgs(b.scaled(readyTimeout)/2)...), UID: 0, GID: 0,
 		Stdout: stderr, Stderr: stderr,
 	})
 	if err == nil && res.Failure != nil {

@@ -184,9 +184,11 @@ func (c *cli) printDoctor(r doctorReport) {
 		c.con.printf("\n%s %s\n", s.mark(b.Available), s.bold("backend "+b.Name))
 		c.printFindings(b.Checks)
 		if !b.Available {
-			c.printList("why not", b.Reason)
-			if b.Fix != "" {
-				c.printList(s.bold("fix"), b.Fix)
+			if len(b.Checks) == 0 { // else they said it
+				c.printList("why not", b.Reason)
+				if b.Fix != "" {
+					c.printList(s.bold("fix"), b.Fix)
+				}
 			}
 			continue
 		}
