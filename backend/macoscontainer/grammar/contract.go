@@ -16,7 +16,9 @@ var contractJSON []byte
 // by: the declarations of the program and the schemas of what it prints.
 type contract struct {
 	Version  string              `json:"version"`
+	Names    nameRules           `json:"names"`
 	Commands map[string]*command `json:"commands"`
+	Outputs  map[string]output   `json:"outputs"`
 }
 
 // command is a node of the command tree; the root's path is empty.
@@ -114,7 +116,7 @@ func (c *command) option(name string, at release) *option {
 
 // load decodes the embedded contract once. It is part of the program, so a
 // contract that does not decode is a defect and not an error to handle.
-var load = sync.OnceValue(func() *contract {
+var load = sync.OnceValue(func() *contract { //nolint:gochecknoglobals // decoded once, never written to
 	c := new(contract)
 	if err := json.Unmarshal(contractJSON, c); err != nil {
 		panic(fmt.Sprintf("grammar: the embedded contract does not decode: %v", err))
@@ -122,8 +124,17 @@ var load = sync.OnceValue(func() *contract {
 	for _, cmd := range c.Commands {
 		c.link(cmd)
 	}
+	c.splitStatus()
 	return c
 })
+
+// splitStatus gives the later shape of the daemon's state a name of its own.
+func (c *contract) splitStatus() {
+	const plain, later = "system status --format json", "exampleReportedSince1.3.0"
+	out := c.Outputs[plain]
+	c.Outputs[StatusSince130] = output{Schema: out.LaterSchema, Examples: map[string]json.RawMessage{"example": out.Examples[later]}}
+	delete(out.Examples, later)
+}
 
 // link resolves the names in a command's declaration.
 func (c *contract) link(cmd *command) {

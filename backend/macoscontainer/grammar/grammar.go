@@ -17,7 +17,7 @@ type Parsed struct {
 }
 
 // Refusal is a command line that the program does not run.
-type Refusal struct {
+type Refusal struct { //nolint:errname // it is the program's answer, and not a failure of this package
 	// Code is the exit code: 64 for usage, 1 for what is checked at run time.
 	Code    int
 	Message string // as after "Error: "

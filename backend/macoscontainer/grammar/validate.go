@@ -25,7 +25,7 @@ const (
 )
 
 // noAuto is the release that dropped the registry scheme "auto".
-var noAuto = release{1, 3, 0}
+var noAuto = release{1, 3, 0} //nolint:gochecknoglobals // a constant
 
 // validate applies the checks that the program makes while it parses.
 func validate(cmd *command, at release, p Parsed) *Refusal {
@@ -40,7 +40,7 @@ func validate(cmd *command, at release, p Parsed) *Refusal {
 				return failure(ruleNamesOrAll, codeInvalidArgument, "explicitly supplied "+cmd.Positionals[0].Name+" conflict with the --all flag")
 			}
 		case constraintDNS:
-			if p.Flags["no-dns"] && slices.ContainsFunc(dnsOptions, func(name string) bool { return len(p.Options[name]) > 0 }) {
+			if p.Flags["no-dns"] && givesDNS(p) {
 				return usage(ruleNoDNS, "`--no-dns` cannot be used with DNS configuration flags (`--dns`, `--dns-domain`, `--dns-option`, `--dns-search`)")
 			}
 		}
@@ -58,7 +58,11 @@ func validate(cmd *command, at release, p Parsed) *Refusal {
 	return nil
 }
 
-var dnsOptions = []string{"dns", "dns-domain", "dns-option", "dns-search"}
+func givesDNS(p Parsed) bool {
+	return slices.ContainsFunc([]string{"dns", "dns-domain", "dns-option", "dns-search"}, func(name string) bool {
+		return len(p.Options[name]) > 0
+	})
+}
 
 // failure is an error of the program's own, in its own form.
 func failure(rule, code, message string) *Refusal {
