@@ -42,6 +42,14 @@ bench PACKAGES="./..." *ARGS:
 peers OUT="evals/results/linux.md": build
 	go run ./evals/bench -binary bin/bottle-mcp -out {{OUT}}
 
+# The macos-container backend on the Linux stand-in of Apple's container: as root, with Podman
+standin *ARGS:
+	BOTTLE_MCP_STANDIN=1 go test -count 1 -p 1 -timeout 30m ./backend/macoscontainer/... ./evals/applecontainer/... {{ARGS}}
+
+# The same backend on a real Mac; see docs/macos.md
+mac:
+	BOTTLE_MCP_MAC=1 go test ./backend/macoscontainer -run TestMac -v -count 1 -timeout 60m
+
 # Every fuzz target for the time given
 fuzz TIME="30s":
 	#!/usr/bin/env bash
