@@ -44,7 +44,7 @@ func sidecar(args []string) int {
 		if err != nil {
 			return exitUsage
 		}
-		if err := o.timing.set(os.Getenv(timingEnv)); err != nil {
+		if err := shorten(&o.timing, os.Getenv(timingEnv)); err != nil {
 			return exitUsage
 		}
 		return newMachine(o).run()
@@ -59,7 +59,7 @@ func sidecar(args []string) int {
 	return code
 }
 
-func (t *timing) set(text string) error {
+func shorten(t *timing, text string) error {
 	fields := map[string]*time.Duration{
 		"grace": &t.grace, "farewell": &t.farewell, "drain": &t.drain, "start": &t.start,
 		"device": &t.device, "first": &t.firstPause, "last": &t.lastPause, "healthy": &t.healthy,
