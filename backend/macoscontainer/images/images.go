@@ -2,7 +2,6 @@ package images
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -85,6 +84,7 @@ type host struct {
 	build      func() (*debug.BuildInfo, bool)
 	twin       string // the embedded one, "" when there is none
 	userCache  func() (string, error)
+	lossy      []string // where the builder loses directories of a context
 }
 
 // New returns Images. It touches nothing yet.
@@ -111,7 +111,7 @@ func New(cfg Config) *Images {
 		cfg: cfg, log: cfg.Logger, poll: 500 * time.Millisecond, made: map[string]made{},
 		host: host{
 			system: runtime.GOOS, arch: runtime.GOARCH, executable: os.Executable, build: debug.ReadBuildInfo,
-			twin: embeddedTwin, userCache: os.UserCacheDir,
+			twin: embeddedTwin, userCache: os.UserCacheDir, lossy: lossyDirs(runtime.GOOS),
 		},
 	}
 }
@@ -196,7 +196,4 @@ func (i *Images) local(ctx context.Context, ref, origin string) error {
 }
 
 // missing reports whether the engine says that there is no such image.
-func missing(err error) bool {
-	var failure *cli.Error
-	return errors.As(err, &failure) && failure.Kind == cli.KindNotFound
-}
+func missing(err error) bool { return cli.KindOf(err) == cli.KindNotFound }

@@ -130,9 +130,9 @@ func TestSidecarForeignImage(t *testing.T) {
 	})
 	t.Run("that stays is refused", func(t *testing.T) {
 		engine, i := sidecarScene(t)
-		real := engine.load
+		loads := engine.load
 		engine.load = func(path string) (string, cli.Image, error) {
-			ref, _, err := real(path)
+			ref, _, err := loads(path)
 			return ref, foreignImage, err
 		}
 		ref, err := i.Sidecar(t.Context())

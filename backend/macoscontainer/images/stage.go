@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -87,16 +88,16 @@ func (i *Images) stagingBase() (string, error) {
 	return base, nil
 }
 
+// lossyDirs are those directories of a system.
+func lossyDirs(system string) []string {
+	if system != "darwin" {
+		return nil
+	}
+	return []string{"/tmp/", "/var/", "/private/"}
+}
+
 func (i *Images) lossy(path string) bool {
-	if i.host.system != "darwin" {
-		return false
-	}
-	for _, dir := range []string{"/tmp/", "/var/", "/private/"} {
-		if strings.HasPrefix(path+"/", dir) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(i.host.lossy, func(dir string) bool { return strings.HasPrefix(path+"/", dir) })
 }
 
 // sweepStages removes what servers that were killed left.
