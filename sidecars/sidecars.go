@@ -70,6 +70,41 @@ type Route struct {
 	// Private lists the private addresses or CIDR prefixes ("10.0.0.0/8",
 	// "127.0.0.1") this host may resolve to. Empty means public addresses only.
 	Private []string `json:"private,omitempty"`
+	// Matches narrow the route: a request must satisfy one of them. Empty means
+	// every request to the host.
+	Matches []Match `json:"matches,omitempty"`
+	// GitFetch allows fetching and cloning with git over HTTPS. Pushing is never
+	// allowed.
+	GitFetch bool `json:"git_fetch,omitempty"`
+}
+
+// Match is one way to satisfy a route, with the semantics of the Gateway API's
+// HTTPRouteMatch: every part that is given must hold, and of a part's entries
+// one (paths, methods) or all (headers).
+type Match struct {
+	Paths   []PathMatch   `json:"paths,omitempty"`
+	Methods []string      `json:"methods,omitempty"` // upper case
+	Headers []HeaderMatch `json:"headers,omitempty"`
+}
+
+// Types of PathMatch and HeaderMatch.
+const (
+	MatchExact  = "exact"
+	MatchPrefix = "prefix" // paths only: whole segments, so "/a" matches "/a" and "/a/b", not "/ab"
+	MatchRegex  = "regex"  // RE2, anchored at both ends
+)
+
+// PathMatch is a rule for a request's normalised path.
+type PathMatch struct {
+	Type  string `json:"type"`
+	Value string `json:"value"`
+}
+
+// HeaderMatch is a rule for one header's value; names compare without case.
+type HeaderMatch struct {
+	Name  string `json:"name"`
+	Type  string `json:"type,omitempty"` // MatchExact (default) or MatchRegex
+	Value string `json:"value"`
 }
 
 // Auth says how a credential is put on the wire: "Authorization: <Scheme>
