@@ -17,8 +17,8 @@ import (
 // Versions of Apple's program. From 1.0.0 on the JSON has its present shape
 // and a container can be on two networks; 1.1.0 mends exec and copy.
 var (
-	minVersion     = []int{1, 0, 0} //nolint:gochecknoglobals // a constant
-	advisedVersion = []int{1, 1, 0} //nolint:gochecknoglobals // a constant
+	minVersion     = []int{1, 0, 0}
+	advisedVersion = []int{1, 1, 0}
 )
 
 const (

@@ -240,7 +240,7 @@ func (c *running) lost(ctx context.Context, e ended) error {
 		default:
 		}
 	}
-	if _, perr := c.b.proveNow(ctx, c.id); perr != nil {
+	if perr := c.b.proveNow(ctx, c.id); perr != nil {
 		return errors.Join(perr, err)
 	}
 	if err == nil {

@@ -156,7 +156,7 @@ func relative(calls []place) []place {
 	return out
 }
 
-var actions = []string{"fail", "hang", "garbage", "kill"} //nolint:gochecknoglobals // the rows
+var actions = []string{"fail", "hang", "garbage", "kill"}
 
 func (s *standin) matrix(t *testing.T, before world.Engine, calls []place, run func(*testing.T, place, string)) {
 	t.Helper()
@@ -324,7 +324,7 @@ func TestRestarted(t *testing.T) {
 			time.Sleep(1100 * time.Millisecond) // the engine's times have no fractions
 			program := filepath.Join(s.world.Bin, "container")
 			for _, verb := range []string{"stop", "start"} {
-				if out, err := command(t, program, verb, r.name("task")); err != nil {
+				if out, err := runProgram(t, program, verb, r.name("task")); err != nil {
 					t.Fatalf("%s: %v: %s", verb, err, out)
 				}
 			}

@@ -69,7 +69,7 @@ func macCanaryOf(topo topology) string {
 // reportDir keeps what the engine printed, for those who have no Mac.
 func reportDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "bottle-mcp-mac-")
+	dir, err := os.MkdirTemp("", "bottle-mcp-mac-") //nolint:usetesting // it outlives the test
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ type realMac struct{ report, twin string }
 func (m *realMac) backend(t *testing.T, topo topology) *Backend {
 	t.Helper()
 	// The home's path is as long as a user's; a test's temporary one is longer.
-	dir, err := os.MkdirTemp("/tmp", "bottle-")
+	dir, err := os.MkdirTemp("/tmp", "bottle-") //nolint:usetesting // short, see above
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func (m *realMac) keep(t *testing.T, name string, data []byte) {
 }
 
 // outside are lines outside the grammar: the real program must say so too.
-var outside = [][]string{ //nolint:gochecknoglobals // a table
+var outside = [][]string{
 	{"run", "-n5", "x"}, {"exec", "--cpus", "2", "x", "y"}, {"run", "--debug", "x"}, {"inspect", "---x"},
 	{"list", "--format", "csv"}, {"run", "--cpus", "2.5", "x"}, {"network", "create", "--subnet", "x", "--", "bottle-never"},
 	{"run", "--no-dns", "--dns", "1.1.1.1", "--", "x"}, {"exec", "--detach"}, {"image", "load", "--input"},

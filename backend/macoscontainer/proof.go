@@ -56,32 +56,31 @@ func (b *Backend) prove(ctx context.Context, r record) error {
 	if b.seen.fresh(r.ID, time.Now()) {
 		return nil
 	}
-	_, err := b.proveNow(ctx, r.ID)
-	return err
+	return b.proveNow(ctx, r.ID)
 }
 
 // proveNow looks at the engine.
-func (b *Backend) proveNow(ctx context.Context, id backend.ID) (record, error) {
+func (b *Backend) proveNow(ctx context.Context, id backend.ID) error {
 	r, err := b.readRecord(id)
 	if err != nil {
-		return r, err
+		return err
 	}
 	all, err := b.survey(ctx)
 	if err != nil {
-		return r, err
+		return err
 	}
 	o := all[id]
 	agent, ok := o.containers[roleAgent]
 	switch {
 	case !ok || agent.State != "running":
-		return r, fmt.Errorf("its guest has ended: %w", backend.ErrNotRunning)
+		return fmt.Errorf("its guest has ended: %w", backend.ErrNotRunning)
 	case !same(agent.Started, r.AgentStarted):
-		return r, fmt.Errorf("its guest was started again after its isolation was tested; clean the bottle up and launch another: %w", backend.ErrNotRunning)
+		return fmt.Errorf("its guest was started again after its isolation was tested; clean the bottle up and launch another: %w", backend.ErrNotRunning)
 	case !r.SidecarStarted.IsZero() && o.containers[roleSidecar].State == "running" && !o.sidecarUnchanged(r):
-		return r, fmt.Errorf("its sidecar was started again or moved to another address; clean the bottle up and launch another: %w", backend.ErrNotRunning)
+		return fmt.Errorf("its sidecar was started again or moved to another address; clean the bottle up and launch another: %w", backend.ErrNotRunning)
 	}
 	b.seen.note(id, time.Now())
-	return r, nil
+	return nil
 }
 
 // agentRuns reports whether there is an agent at all.

@@ -16,7 +16,7 @@ import (
 
 // program is the static build of this program that guests of the tests run.
 // The test binary itself may be linked with C.
-var program = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // built once
+var program = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "bottle-mcp-")
 	if err != nil {
 		return "", err
@@ -87,8 +87,8 @@ func canary(topo topology) string {
 	return world.CanaryAddresses()[0].String()
 }
 
-// command runs a program as a person would.
-func command(t *testing.T, name string, args ...string) (string, error) {
+// runProgram runs a program as a person would.
+func runProgram(t *testing.T, name string, args ...string) (string, error) {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
 	return string(out), err

@@ -1,13 +1,11 @@
 package e2e
 
 import (
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/evals/applecontainer/world"
 	"github.com/bottle-mcp/bottle-mcp/evals/applecontainer/world/internet"
 	"github.com/bottle-mcp/bottle-mcp/evals/drive"
@@ -20,8 +18,14 @@ const job = `egress:
     - {host: ` + world.AllowedName + `, auth: {scheme: Bearer, token_ref: OPERATOR_TOKEN}}
 ttl: 1h`
 
+// Places in every guest.
+const (
+	guestBinary    = "/.bottle/bottle-mcp"
+	guestWorkspace = "/home/agent/workspace"
+)
+
 // fetch is a client in the guest that knows nothing but its environment.
-func fetch(url string) []string { return []string{backend.GuestBinary, "fetch", url} }
+func fetch(url string) []string { return []string{guestBinary, "fetch", url} }
 
 // TestMainJob is the whole job over MCP: build, launch, exec, cp, the sidecar's
 // port, egress allowed and refused, list, cleanup.
@@ -77,7 +81,7 @@ func (m *mac) egress(h *host, id string) {
 	}
 	at := func(e internet.Event) bool { return e.Kind == internet.KindHTTP && e.Path == "/from-"+id }
 	seen := m.world.AwaitEvent(t, at)
-	if !seen.TLS || seen.Host != world.AllowedName || http.Header(seen.Header).Get("Authorization") != "Bearer "+secretToken {
+	if !seen.TLS || seen.Host != world.AllowedName || seen.Header.Get("Authorization") != "Bearer "+secretToken {
 		t.Errorf("the origin saw %+v", seen)
 	}
 	r := h.exec(id, fetch("https://"+world.RefusedName+"/")...)
@@ -104,7 +108,7 @@ func (m *mac) files(h *host, id string) {
 		}
 	}
 	h.must("cp", map[string]any{"id": id, "from": src, "to": "bottle:/home/agent/workspace/src"}, nil)
-	if r := h.exec(id, "./src/run.sh"); r.Stdout != "ran in "+backend.GuestWorkspace+"\n" {
+	if r := h.exec(id, "./src/run.sh"); r.Stdout != "ran in "+guestWorkspace+"\n" {
 		t.Errorf("a copied script: %+v", r)
 	}
 	if r := h.exec(id, "stat", "-c", "%u:%g %a", "src/deep/er/data"); r.Stdout != "1000:1000 600\n" {

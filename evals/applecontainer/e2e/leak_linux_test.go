@@ -122,7 +122,7 @@ func TestLauncherKilled(t *testing.T) {
 }
 
 func asExit(err error) (syscall.WaitStatus, bool) {
-	exit, ok := err.(*exec.ExitError) //nolint:errorlint // Run gives it unwrapped
+	exit, ok := err.(*exec.ExitError)
 	if !ok {
 		return 0, false
 	}

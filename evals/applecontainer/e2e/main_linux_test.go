@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(world.TestMain(m.Run, world.Options{})) }
 
 // binary is the product, built as a release is.
-var binary = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // built once
+var binary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "bottle-mcp-")
 	if err != nil {
 		return "", err
