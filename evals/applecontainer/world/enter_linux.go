@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -92,11 +91,12 @@ func enter(o Options) int {
 	}
 	// The world dies with the thread that started it.
 	runtime.LockOSThread()
-	l, err := newLayout()
+	l, lock, err := newLayout()
 	if err != nil {
 		return failed(err)
 	}
-	defer l.remove()
+	// Held until the end: who finds it free finds a dead world.
+	defer func() { _ = os.RemoveAll(l.dir); _ = lock.Close() }()
 	if err := l.fill(o); err != nil {
 		return failed(err)
 	}
@@ -117,29 +117,6 @@ func enter(o Options) int {
 		return failed(err)
 	}
 	return code
-}
-
-// newLayout makes the directory of a world on a disk that overlays can stand
-// on: an overlay (a container's root) carries no other one.
-func newLayout() (layout, error) {
-	const overlayMagic = 0x794c7630
-	for _, parent := range []string{os.TempDir(), "/var/tmp", "/var/lib", "/dev/shm"} {
-		var info unix.Statfs_t
-		if err := unix.Statfs(parent, &info); err != nil || info.Type == overlayMagic {
-			continue
-		}
-		dir, err := os.MkdirTemp(parent, "bottle-world-")
-		if err != nil {
-			continue
-		}
-		// Users of the guests pass through it.
-		if err := os.Chmod(dir, 0o755); err != nil {
-			return layout{}, err
-		}
-		l := layout{dir}
-		return l, l.make()
-	}
-	return layout{}, errors.New("no disk for the world: set TMPDIR to a directory that is not on an overlay")
 }
 
 // fill writes everything that the world's processes read.
@@ -233,12 +210,6 @@ func storagePoint() (made bool, err error) {
 		return false, fmt.Errorf("%s cannot be made: %w", storageDir, err)
 	}
 	return true, nil
-}
-
-func (l layout) remove() {
-	if strings.Contains(filepath.Base(l.dir), "bottle-world-") {
-		_ = os.RemoveAll(l.dir)
-	}
 }
 
 // takeGroups enters the cgroups and becomes the world's init.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -18,13 +19,20 @@ const ruleMark = "bottle-world"
 // crosses it. A packet from one of its ports to another passes FORWARD as well
 // where bridges call iptables, so both conditions must name the other side.
 // Podman fills the filter table; these are in mangle, which comes first.
-func hardRules(bridge string) [][]string {
-	return [][]string{
-		{"INPUT", "-i", bridge},
-		{"FORWARD", "-i", bridge, "!", "-o", bridge},
-		{"FORWARD", "-o", bridge, "!", "-i", bridge},
+func hardRules(bridge string) []string {
+	var rules []string
+	for _, match := range []string{
+		"INPUT -i " + bridge,
+		"FORWARD -i " + bridge + " ! -o " + bridge,
+		"FORWARD -o " + bridge + " ! -i " + bridge,
+	} {
+		rules = append(rules, "-A "+match+" -m comment --comment "+ruleMark+" -j DROP")
 	}
+	return rules
 }
+
+// families are the programs for IPv4 and IPv6.
+func families() []string { return []string{"iptables", "ip6tables"} }
 
 // HardenInternal closes what every `--internal` bridge of Podman leaves open:
 // services of the host on the gateway address and on the bridge's IPv6
@@ -34,11 +42,9 @@ func HardenInternal(ctx context.Context, bridge string) error {
 	if err := SoftenInternal(ctx, bridge); err != nil {
 		return err
 	}
-	for _, program := range []string{"iptables", "ip6tables"} {
-		for _, rule := range hardRules(bridge) {
-			if err := firewall(ctx, program, "-A", rule); err != nil {
-				return fmt.Errorf("the internal network on %s stays leaky: %w", bridge, err)
-			}
+	for _, family := range families() {
+		if err := restore(ctx, family, hardRules(bridge)); err != nil {
+			return fmt.Errorf("the internal network on %s stays leaky: %w", bridge, err)
 		}
 	}
 	return ipv6Off(bridge)
@@ -46,28 +52,52 @@ func HardenInternal(ctx context.Context, bridge string) error {
 
 // SoftenInternal removes the rules of HardenInternal.
 func SoftenInternal(ctx context.Context, bridge string) error {
-	if strings.ContainsAny(bridge, "/ ") || bridge == "" || bridge[0] == '-' {
+	if strings.ContainsAny(bridge, "/ \n!") || bridge == "" || bridge[0] == '-' {
 		return fmt.Errorf("%q is no name of a bridge", bridge)
 	}
-	for _, program := range []string{"iptables", "ip6tables"} {
-		for _, rule := range hardRules(bridge) {
-			for firewall(ctx, program, "-C", rule) == nil {
-				if err := firewall(ctx, program, "-D", rule); err != nil {
-					return err
-				}
+	for _, family := range families() {
+		rules, err := listRules(ctx, family)
+		if err != nil {
+			return err
+		}
+		var gone []string
+		for _, rule := range rules {
+			if slices.Contains(strings.Fields(rule), bridge) {
+				gone = append(gone, strings.Replace(rule, "-A", "-D", 1))
 			}
+		}
+		if len(gone) == 0 {
+			continue
+		}
+		if err := restore(ctx, family, gone); err != nil {
+			return fmt.Errorf("the rules for %s stay: %w", bridge, err)
 		}
 	}
 	return nil
 }
 
-func firewall(ctx context.Context, program, action string, rule []string) error {
+// listRules returns our rules of one family.
+func listRules(ctx context.Context, family string) ([]string, error) {
 	// -w: Podman's own calls hold the lock for moments.
-	argv := append([]string{"-w", "10", "-t", "mangle", action}, rule...)
-	argv = append(argv, "-m", "comment", "--comment", ruleMark, "-j", "DROP")
-	out, err := exec.CommandContext(ctx, find(program), argv...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, find(family), "-w", "10", "-t", "mangle", "-S").Output()
 	if err != nil {
-		return fmt.Errorf("%s %s: %w: %s", program, strings.Join(argv, " "), err, out)
+		return nil, fmt.Errorf("%s cannot list its rules: %w", family, err)
+	}
+	var rules []string
+	for line := range strings.Lines(string(out)) {
+		if strings.Contains(line, ruleMark) {
+			rules = append(rules, strings.TrimSpace(line))
+		}
+	}
+	return rules, nil
+}
+
+// restore applies changes to one family's table, all or none.
+func restore(ctx context.Context, family string, changes []string) error {
+	cmd := exec.CommandContext(ctx, find(family+"-restore"), "-w", "10", "--noflush")
+	cmd.Stdin = strings.NewReader("*mangle\n" + strings.Join(changes, "\n") + "\nCOMMIT\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s-restore: %w: %s", family, err, out)
 	}
 	return nil
 }

@@ -49,6 +49,10 @@ func (l layout) mountAll(keep []string) error {
 	// The world's directory may be in one of these: they come last, and at once.
 	step(showAt([]held{{"/tmp", temporary[0].fd}, {"/var/tmp", temporary[1].fd}}))
 	step(showAt(kept))
+	// Else /tmp would be found again below itself.
+	for _, d := range []string{"tmp", "var-tmp"} {
+		step(mountAt("tmpfs", l.path(d), "tmpfs", unix.MS_RDONLY, "size=4k"))
+	}
 	return errors.Join(steps...)
 }
 

@@ -126,15 +126,13 @@ func links() ([]string, error) {
 
 func rules(ctx context.Context) ([]string, error) {
 	var found []string
-	for _, program := range []string{"iptables", "ip6tables"} {
-		out, err := exec.CommandContext(ctx, find(program), "-w", "10", "-t", "mangle", "-S").Output()
+	for _, family := range families() {
+		rules, err := listRules(ctx, family)
 		if err != nil {
-			return nil, fmt.Errorf("%s cannot list its rules: %w", program, err)
+			return nil, err
 		}
-		for line := range strings.Lines(string(out)) {
-			if strings.Contains(line, ruleMark) {
-				found = append(found, program+" "+strings.TrimSpace(line))
-			}
+		for _, rule := range rules {
+			found = append(found, family+" "+rule)
 		}
 	}
 	slices.Sort(found)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"syscall"
 
@@ -56,7 +57,9 @@ func answer(conn *net.UDPConn, port int, reply func([]byte, string, string) []by
 		if info == nil {
 			continue
 		}
-		out := reply(packet[:n], from.String(), net.JoinHostPort(to, strconv.Itoa(port)))
+		// The socket is of IPv6; its addresses are written as what they are.
+		asker := netip.AddrPortFrom(from.Addr().Unmap(), from.Port()).String()
+		out := reply(packet[:n], asker, net.JoinHostPort(to, strconv.Itoa(port)))
 		if out != nil {
 			// Sent with the control message it came with: from that address.
 			_, _, _ = conn.WriteMsgUDPAddrPort(out, info, from)

@@ -26,7 +26,7 @@ type Sources struct {
 // every library they need.
 func Write(ctx context.Context, w io.Writer, s Sources) error {
 	t := newTree(w)
-	for _, d := range []string{"usr/bin", "usr/sbin", "usr/lib", "usr/lib64", "etc", "proc", "sys", "dev", "run", "var/log", "home"} {
+	for _, d := range []string{"usr/bin", "usr/sbin", "usr/lib", "usr/lib64", "etc", "proc", "sys", "dev", "run", "var/log", "home", "usr/share/git-core/templates"} {
 		t.dir(d, 0o755, 0)
 	}
 	// Debian's merged layout, so that paths of this machine's programs hold.
