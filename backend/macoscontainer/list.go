@@ -19,7 +19,6 @@ type objects struct {
 	networks   map[role]cli.Network
 }
 
-
 // List implements backend.Backend: what the engine has with our labels, joined
 // with our records. Sidecars are folded into their bottles; what is not ours is
 // not seen.
