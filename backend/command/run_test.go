@@ -65,12 +65,6 @@ func TestRunFails(t *testing.T) {
 			check: func(e *Error) bool { return e.TimedOut }, text: "took too long",
 		},
 		{
-			name: "ignores SIGTERM", steps: []string{"ignore-term", "out:x", "hang"},
-			change: func(s *Spec) { s.Timeout, s.Grace = 500*time.Millisecond, 100*time.Millisecond },
-			code:   -1, signal: syscall.SIGKILL, is: context.DeadlineExceeded,
-			check: func(e *Error) bool { return e.TimedOut }, text: "took too long",
-		},
-		{
 			name: "endless output", steps: []string{"flood"}, code: -1, signal: syscall.SIGTERM, is: ErrOverflow,
 			check: func(e *Error) bool { return e.Overflow && !e.TimedOut }, text: "it prints without end",
 		},
@@ -146,6 +140,31 @@ func TestRunIsCancelled(t *testing.T) {
 	})
 }
 
+// untilItSpeaks runs a program and cancels it when it has printed a line.
+func untilItSpeaks(t *testing.T, spec Spec) (Result, []byte, error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out bytes.Buffer
+	spec.Stdout = writerFunc(func(p []byte) (int, error) {
+		if bytes.Contains(p, []byte("\n")) {
+			cancel()
+		}
+		return out.Write(p)
+	})
+	res, err := Run(ctx, spec)
+	return res, out.Bytes(), err
+}
+
+func TestSIGTERMThenSIGKILL(t *testing.T) {
+	spec := self(t, "ignore-term", "out:ready\n", "hang")
+	spec.Grace = 100 * time.Millisecond
+	res, _, err := untilItSpeaks(t, spec)
+	if e := failure(t, err); !errors.Is(e, context.Canceled) || res.Signal != syscall.SIGKILL || e.Signal != syscall.SIGKILL {
+		t.Errorf("result %+v, error %+v", res, e)
+	}
+}
+
 // alive reports whether a process is there and no zombie.
 func alive(pid int) bool {
 	if syscall.Kill(pid, 0) != nil {
@@ -186,12 +205,12 @@ func TestGrandchildHoldsThePipe(t *testing.T) {
 	}
 	t.Run("dies with the program that is killed", func(t *testing.T) {
 		spec := self(t, "grandchild", "hang")
-		spec.Timeout, spec.Grace = time.Second, 100*time.Millisecond
-		res, err := Run(t.Context(), spec)
-		if !errors.Is(err, context.DeadlineExceeded) {
+		spec.Grace = 100 * time.Millisecond
+		_, out, err := untilItSpeaks(t, spec)
+		if !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
-		pid := grandchildOf(t, res.Stdout)
+		pid := grandchildOf(t, out)
 		for began := time.Now(); alive(pid); time.Sleep(10 * time.Millisecond) {
 			if time.Since(began) > 5*time.Second {
 				t.Fatal("the grandchild lives on")

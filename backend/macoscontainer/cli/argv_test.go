@@ -39,9 +39,9 @@ func TestArgv(t *testing.T) {
 		{"versions", func(ctx context.Context, c *CLI) error { _, err := c.SystemVersion(ctx); return err }, []string{"system", "version", "--format=json"}},
 		{
 			"network create", func(ctx context.Context, c *CLI) error {
-				return c.NetworkCreate(ctx, NetworkRequest{Name: "n1", Internal: true, Labels: map[string]string{"b": "x=y", "a": ""}})
+				return c.NetworkCreate(ctx, NetworkRequest{Name: "n1", Internal: true, Labels: map[string]string{"b": "x=y", "a": "-"}})
 			},
-			[]string{"network", "create", "--internal", "--label=a=", "--label=b=x=y", "--", "n1"},
+			[]string{"network", "create", "--internal", "--label=a=-", "--label=b=x=y", "--", "n1"},
 		},
 		{"network list", func(ctx context.Context, c *CLI) error { _, err := c.NetworkList(ctx); return err }, []string{"network", "list", "--format=json"}},
 		{"network inspect", func(ctx context.Context, c *CLI) error { _, err := c.NetworkInspect(ctx, "n1"); return err }, []string{"network", "inspect", "--", "n1"}},
@@ -254,6 +254,8 @@ func TestWhatCannotBeSaidIsRefused(t *testing.T) {
 		{"uid alone in exec", exec(func(r *ExecRequest) { r.UID = 0 }), "give both"},
 		{"directory in exec", exec(func(r *ExecRequest) { r.Workdir = "-x" }), "absolute"},
 		{"network none", network("none", nil), "network name"},
+		{"network default", network("default", nil), "the engine's own"},
+		{"network label without a value", network("n1", map[string]string{"a": ""}), "needs a value"},
 		{"network with a dash first", network("-n", nil), "network name"},
 		{"network of 64", network(long, nil), "network name"},
 		{"network without a name", network("", nil), "network name"},

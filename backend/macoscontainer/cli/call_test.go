@@ -78,7 +78,11 @@ func TestSystemStatus(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := newProgram(t, tt.reply).SystemStatus(t.Context())
+			p := newProgram(t, tt.reply)
+			if tt.reply.Hang {
+				p.cfg.Scale = 0.05
+			}
+			got, err := p.SystemStatus(t.Context())
 			if got != tt.want || KindOf(err) != tt.kind {
 				t.Errorf("got %+v, %v; want %+v, kind %q", got, err, tt.want, tt.kind)
 			}
@@ -127,7 +131,7 @@ func TestCallsFailWithTheirKind(t *testing.T) {
 
 func TestCallsEndWithTheirDeadline(t *testing.T) {
 	p := newProgram(t, reply{Hang: true})
-	p.cfg.Scale = 0.01
+	p.cfg.Scale = 0.02
 	began := time.Now()
 	_, err := p.List(t.Context())
 	if e := wantKind(t, err, KindTimeout); !errors.Is(e, context.DeadlineExceeded) || e.Code != -1 {
@@ -140,7 +144,6 @@ func TestCallsEndWithTheirDeadline(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(200*time.Millisecond, cancel)
 		p := newProgram(t, reply{Hang: true})
-		p.cfg.Scale = 1
 		_, err := p.Run(ctx, RunRequest{Image: "i", UID: -1, GID: -1})
 		if e := wantKind(t, err, KindKilled); !errors.Is(e, context.Canceled) {
 			t.Errorf("error %+v", e)
@@ -369,7 +372,7 @@ func most(spans [][2]int64) (n int) {
 }
 
 func TestCallsTakeTurns(t *testing.T) {
-	linger := reply{Stdout: "c1\n", Linger: 150 * time.Millisecond}
+	linger := reply{Stdout: "c1\n", Linger: 400 * time.Millisecond}
 	dockerfile := writeDockerfile(t, 5)
 	tests := []struct {
 		name     string
@@ -379,12 +382,11 @@ func TestCallsTakeTurns(t *testing.T) {
 		{"one boot", run(func(*RunRequest) {}), 1, 1},
 		{"two other changes", func(ctx context.Context, c *CLI) error { return c.Delete(ctx, "c1", false) }, 2, 2},
 		{"one build", build(func(r *BuildRequest) { r.Dockerfile = dockerfile }), 1, 1},
-		{"reads and commands are free", exec(func(*ExecRequest) {}), 3, 6},
+		{"reads and commands are free", exec(func(*ExecRequest) {}), 2, 6},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			p := newProgram(t, linger)
-			p.cfg.Scale = 1
 			var wg sync.WaitGroup
 			for range 6 {
 				wg.Go(func() {
@@ -402,7 +404,6 @@ func TestCallsTakeTurns(t *testing.T) {
 	}
 	t.Run("waiting ends with ctx", func(t *testing.T) {
 		p := newProgram(t, reply{Hang: true})
-		p.cfg.Scale = 1
 		ctx, cancel := context.WithCancel(t.Context())
 		first := make(chan error, 1)
 		go func() { first <- run(func(*RunRequest) {})(ctx, p.CLI) }()

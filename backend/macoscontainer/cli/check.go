@@ -55,6 +55,14 @@ func checkNetwork(name string) error {
 	return nil
 }
 
+// checkNewNetwork refuses the name of the engine's own network too.
+func checkNewNetwork(name string) error {
+	if name == defaultNetwork {
+		return fmt.Errorf("network name %q is the engine's own", name)
+	}
+	return checkNetwork(name)
+}
+
 // checkReference refuses what is no image reference in any case. The program
 // knows the rest.
 func checkReference(ref string) error {
@@ -93,6 +101,8 @@ func checkNetworkLabels(labels map[string]string) error {
 		switch {
 		case len(k) > maxNetworkKey || !networkKey.MatchString(k):
 			return fmt.Errorf("label key %.80q: use at most %d of a-z, 0-9 and inner '-' in segments joined by '.' and '/'", k, maxNetworkKey)
+		case v == "":
+			return fmt.Errorf("label %.80q: a network's label needs a value", k)
 		case len(k)+1+len(v) > maxNetworkLabel:
 			return fmt.Errorf("label %.80q: key and value are longer than %d bytes", k, maxNetworkLabel)
 		}

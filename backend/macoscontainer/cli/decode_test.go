@@ -50,7 +50,7 @@ func TestDecodeContainers(t *testing.T) {
 		{"empty", []Container{}},
 		{"container-list-1.3.1", []Container{{
 			ID: "next", State: "running", Image: "docker.io/library/alpine:latest", Labels: map[string]string{},
-			Created: at("2026-09-01T00:00:00.25Z"), Started: at("2026-09-01T00:00:01Z"), CapDrop: []string{"ALL"},
+			Created: at("2026-09-01T00:00:00Z"), Started: at("2026-09-01T00:00:01Z"), CapDrop: []string{"ALL"},
 			Attachments: []Attachment{{Network: "default", IPv4: "192.168.64.7", Prefix: 24, Gateway: "192.168.64.1"}},
 			Networks:    []string{"default"},
 		}}},
@@ -272,6 +272,31 @@ func TestOddValuesAreLeftOut(t *testing.T) {
 	n, err := decodeNetwork(json.RawMessage(`{"id":"n","configuration":{"mode":"bridged"},"status":{"ipv4Subnet":"fd00::/64","ipv4Gateway":"x"}}`))
 	if err != nil || n.Internal || n.Subnet != "" || n.Gateway != "" {
 		t.Errorf("network %+v, %v", n, err)
+	}
+}
+
+func TestDates(t *testing.T) {
+	tests := []struct {
+		raw  string
+		want time.Time
+		ok   bool
+	}{
+		{`"2026-08-06T07:06:40Z"`, at("2026-08-06T07:06:40Z"), true},
+		{`"2026-08-06T07:06:40.25Z"`, at("2026-08-06T07:06:40.25Z"), true},
+		{`"2026-08-06T09:06:40+02:00"`, at("2026-08-06T07:06:40Z"), true},
+		{`0`, at("2001-01-01T00:00:00Z"), true},
+		{`807692800.5`, at("2026-08-06T07:06:40.5Z"), true},
+		{`null`, time.Time{}, true},
+		{`"yesterday"`, time.Time{}, false},
+		{`-1`, time.Time{}, false},
+		{`1e13`, time.Time{}, false},
+		{`{}`, time.Time{}, false},
+	}
+	for _, tt := range tests {
+		var d date
+		if err := json.Unmarshal([]byte(tt.raw), &d); (err == nil) != tt.ok || tt.ok && !d.Equal(tt.want) {
+			t.Errorf("%s = %v, %v; want %v", tt.raw, d.Time, err, tt.want)
+		}
 	}
 }
 

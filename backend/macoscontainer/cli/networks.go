@@ -5,10 +5,13 @@ import (
 	"io"
 )
 
+// defaultNetwork is there from the beginning and is shared by all.
+const defaultNetwork = "default"
+
 // NetworkCreate makes a network.
 func (c *CLI) NetworkCreate(ctx context.Context, req NetworkRequest) error {
 	v := subcommand(req.Name, "network", "create")
-	v.check(checkNetwork(req.Name))
+	v.check(checkNewNetwork(req.Name))
 	v.check(checkNetworkLabels(req.Labels))
 	v.flag("internal", req.Internal)
 	v.pairs("label", req.Labels)
