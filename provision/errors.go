@@ -2,7 +2,10 @@ package provision
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/bottle-mcp/bottle-mcp/provision/selftest"
 )
 
 // InvalidError is one thing in a request that cannot be granted.
@@ -68,15 +71,38 @@ func (e *StepError) Unwrap() []error {
 
 // IsolationError means that the self-test found a way out of the bottle, or
 // could not prove that there is none. The bottle was removed.
-type IsolationError struct{ Report Report }
+type IsolationError struct {
+	Report Report
+	// Advice is what the backend knows to do about its network; "" leaves it to
+	// doctor. It is given when a check of the network is red.
+	Advice string
+}
 
 func (e *IsolationError) Error() string {
-	var red []string
-	for _, c := range e.Report.Checks {
-		if !c.OK {
-			red = append(red, fmt.Sprintf("%s as %s (%s)", c.Name, c.As, c.Detail))
-		}
+	text := "the isolation self-test is red, so the bottle was not handed over: " + strings.Join(e.findings(), "; ")
+	reached := slices.ContainsFunc(e.Report.Checks, func(c Check) bool { return !c.OK && selftest.OfNetwork(c.Name) })
+	if e.Advice != "" && reached {
+		text += "; " + strings.TrimSuffix(e.Advice, ".")
 	}
-	return fmt.Sprintf("the isolation self-test is red, so the bottle was not handed over: %s; run 'bottle-mcp doctor' on the host",
-		strings.Join(red, "; "))
+	return text + "; run 'bottle-mcp doctor' on the host"
+}
+
+// findings are the red checks. What several users found alike is told once.
+func (e *IsolationError) findings() []string {
+	var out []string
+	told := make([]bool, len(e.Report.Checks))
+	for i, c := range e.Report.Checks {
+		if c.OK || told[i] {
+			continue
+		}
+		as := c.As
+		for j, same := range e.Report.Checks[i+1:] {
+			if !same.OK && same.Name == c.Name && same.Detail == c.Detail {
+				as += " and " + same.As
+				told[i+1+j] = true
+			}
+		}
+		out = append(out, fmt.Sprintf("%s as %s (%s)", c.Name, as, c.Detail))
+	}
+	return out
 }

@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,7 +21,7 @@ import (
 
 const (
 	// selfTestTimeout bounds the self-test as a whole; each of its checks has a
-	// second.
+	// second, or two in a guest with a network.
 	selfTestTimeout = 20 * time.Second
 	// maxSelfTest bounds what the guest's probe may write.
 	maxSelfTest = 256 << 10
@@ -59,7 +61,7 @@ func selfTest(ctx context.Context, l *launch) (string, error) {
 		}
 	}
 	if report.Red > 0 {
-		return "", &IsolationError{Report: report}
+		return "", &IsolationError{Report: report, Advice: l.r.caps.Guest.Advice}
 	}
 	l.detail.Report = report
 	l.detail.LogStart = l.m.decisions.size(l.plan.ID)
@@ -102,12 +104,16 @@ func (l *launch) probe(ctx context.Context, user string) (selftest.Result, error
 
 // selfTestSpec says what this bottle must be tested for.
 func (l *launch) selfTestSpec(user string) selftest.Spec {
-	s := selftest.Default()
+	guest := l.r.caps.Guest
+	s := selftest.For(guest)
 	s.BottleID = string(l.plan.ID)
 	s.ProxyURL = l.record.Endpoints.Egress
-	s.Canary = l.m.cfg.Canary
+	s.SidecarPorts = servedPorts(l.record.Endpoints)
+	if guest.Network {
+		s.Canary = l.m.cfg.Canary
+	}
 	s.HostAddresses = unique(l.r.caps.HostAddresses, l.m.cfg.HostAddresses)
-	s.SecretPaths = unique(s.SecretPaths, l.m.secretPaths())
+	s.SecretPaths = unique(s.SecretPaths, l.m.secretPaths(guest))
 	for _, r := range l.r.routes {
 		if !strings.HasPrefix(r.Host, "*.") {
 			s.AllowedHost = r.Host
@@ -123,14 +129,39 @@ func (l *launch) selfTestSpec(user string) selftest.Spec {
 	return s
 }
 
+// servedPorts are the ports beside the proxy's at which the proxy's machine
+// serves this bottle.
+func servedPorts(at backend.Endpoints) []int {
+	proxy, err := url.Parse(at.Egress)
+	if err != nil {
+		return nil
+	}
+	var out []int
+	for _, service := range []string{at.Supervise, at.GitGate} {
+		u, err := url.Parse(service)
+		if err != nil || service == "" || u.Hostname() != proxy.Hostname() {
+			continue
+		}
+		if port, err := strconv.Atoi(u.Port()); err == nil {
+			out = append(out, port)
+		}
+	}
+	return out
+}
+
+// rootHome is the home directory of uid 0 in every image.
+const rootHome = "/root"
+
 // secretPaths are this host's paths that a guest must not read.
-func (m *Manager) secretPaths() []string {
+func (m *Manager) secretPaths(guest backend.GuestFacts) []string {
 	out := append([]string{m.cfg.State.Path(), m.cfg.ManifestHome}, m.cfg.SecretPaths...)
-	// A guest has a home of its own, which may have the same name.
+	// A guest has a home of its own, which may have the same name, and one from
+	// an image has root's, too.
 	home, _ := m.cfg.LookupEnv("HOME")
 	_, around := below(home, backend.AgentHome)
 	_, inside := below(backend.AgentHome, home)
-	if filepath.IsAbs(home) && !around && !inside {
+	same := around || inside || guest.OwnKernel && home == rootHome
+	if filepath.IsAbs(home) && !same {
 		for _, name := range []string{"", ".ssh", ".aws", ".config", ".gnupg", ".netrc", ".docker"} {
 			out = append(out, filepath.Join(home, name))
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"runtime"
 	"slices"
 	"time"
@@ -22,6 +23,7 @@ const (
 	defaultDisk       = 4 << 30
 	defaultMemory     = 8 << 30 // a disk in memory counts as memory
 	defaultMaxCopyOut = 16 << 30
+	defaultCanary     = "1.1.1.1"
 )
 
 // envBackend is the variable that chooses a backend.
@@ -52,8 +54,8 @@ type Config struct {
 	HostAddresses []string
 	// SecretPaths are host paths that no guest may read, besides the usual.
 	SecretPaths []string
-	// Canary is an address that answers on the Internet, for backends whose
-	// guests have a default route; "" otherwise.
+	// Canary is the IP address of something that answers on the Internet. Guests
+	// with a network try to reach it, and must not; "" = 1.1.1.1.
 	Canary string
 	// TTL and Limits are the defaults of bottles whose manifests say nothing;
 	// zero fields mean this package's own.
@@ -84,6 +86,11 @@ func NewManager(cfg Config) (*Manager, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	cfg.Canary = cmp.Or(cfg.Canary, defaultCanary)
+	if _, err := netip.ParseAddr(cfg.Canary); err != nil {
+		// A name would not be found in a guest, and so prove nothing.
+		return nil, fmt.Errorf("the canary %.60q is not an IP address: name one that answers on the Internet", cfg.Canary)
 	}
 	cfg.GOOS = cmp.Or(cfg.GOOS, runtime.GOOS)
 	cfg.TTL = cmp.Or(cfg.TTL, defaultTTL)

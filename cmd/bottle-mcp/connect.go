@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"time"
 
@@ -26,8 +27,29 @@ func newBackends(bottlesDir, owner string, longLived bool, log *slog.Logger) []b
 	}
 }
 
+// envCanary names the address on the Internet that guests with a network must
+// fail to reach.
+const envCanary = "BOTTLE_MCP_CANARY"
+
+// canary is the operator's choice of one, "" when there is none.
+func canary() (string, error) {
+	value := os.Getenv(envCanary)
+	if value == "" {
+		return "", nil
+	}
+	addr, err := netip.ParseAddr(value)
+	if err != nil || addr.Zone() != "" {
+		return "", withHint(fmt.Errorf("%s is %.60q, which is not an IP address", envCanary, value), "unset it for the default, or name an address that answers on the Internet")
+	}
+	return value, nil
+}
+
 // connect opens the state and builds the manager on it.
 func connect(ctx context.Context, where paths, w wiring, log *slog.Logger) (tools.Bottles, error) {
+	target, err := canary()
+	if err != nil {
+		return nil, err
+	}
 	store, err := state.Open(where.stateDir)
 	if err != nil {
 		return nil, withHint(fmt.Errorf("no state directory: %w", err), "name another one with --state-dir")
@@ -41,6 +63,7 @@ func connect(ctx context.Context, where paths, w wiring, log *slog.Logger) (tool
 		WorkspaceRoots: w.roots,
 		LookupEnv:      os.LookupEnv,
 		Logger:         log,
+		Canary:         target,
 	})
 	if err != nil {
 		return nil, errors.Join(err, store.Close())

@@ -38,7 +38,7 @@ func verdicts(r Result) (green, red map[string]string) {
 // turns it red.
 func TestScenes(t *testing.T) {
 	reach := []string{nameTCP4, nameTCP6, nameUDP, nameMetadata, nameHost, nameLinkLocal}
-	withCanary := func(s *Spec) { s.Canary, s.Timeout = "203.0.113.7", 500*time.Millisecond }
+	withCanary := func(s *Spec) { s.Network, s.Canary, s.Timeout = true, "203.0.113.7", 800*time.Millisecond }
 	brief := func(s *Spec) { s.Timeout = 500 * time.Millisecond }
 	tests := map[string]struct {
 		scene  string
@@ -62,7 +62,7 @@ func TestScenes(t *testing.T) {
 			}
 			green, red := verdicts(probeScene(t, tt.scene, spec))
 			for _, check := range networkNames {
-				if spec.Canary != "" && check == nameRoutes {
+				if spec.Network && check == nameRoutes {
 					continue
 				}
 				_, isRed := red[check]

@@ -82,7 +82,7 @@ var (
 		"/run/podman/podman.sock", "/run/user/*/docker.sock", "/run/user/*/podman/podman.sock", "/run/user/*/bus",
 		"/run/user/*/gnupg/S.*", "/run/user/*/keyring/*", "/run/dbus/system_bus_socket", "/run/systemd/private",
 		"/run/systemd/notify", "/run/systemd/journal/socket", "/run/libvirt/libvirt-sock", "/run/snapd.socket",
-		"/run/lxd/unix.socket", "/var/lib/lxd/unix.socket", "/run/nscd/socket", "/tmp/.X11-unix/*", "/tmp/ssh-*/agent.*",
+		"/var/host-services/*", "/run/host-services/*", "/run/lxd/unix.socket", "/var/lib/lxd/unix.socket", "/run/nscd/socket", "/tmp/.X11-unix/*", "/tmp/ssh-*/agent.*",
 	}
 	socketEnv = []string{
 		"SSH_AUTH_SOCK", "DOCKER_HOST", "CONTAINER_HOST", "DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS",
@@ -143,18 +143,32 @@ var (
 	}
 )
 
+// A machine's own kernel is nobody else's. What counts there are the files that
+// make it run a program with every capability, and its memory.
+var (
+	machineWritable = []string{
+		"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sys/kernel/hotplug", "/proc/sys/kernel/poweroff_cmd",
+		"/proc/sys/fs/binfmt_misc/register", "/sys/kernel/uevent_helper", "/sys/fs/cgroup/release_agent",
+	}
+	machineReadable = []string{"/proc/kcore", "/dev/mem", "/dev/kmem", "/dev/port"}
+)
+
 // kernelFiles opens, without writing or keeping anything, the files through
 // which containers are most often left.
-func kernelFiles() (string, error) {
+func kernelFiles(ownKernel bool) (string, error) {
+	writable, readable := kernelWritable, kernelReadable
+	if ownKernel {
+		writable, readable = machineWritable, machineReadable
+	}
 	var open []string
-	for _, path := range kernelWritable {
+	for _, path := range writable {
 		f, err := os.OpenFile(path, os.O_WRONLY, 0)
 		if err == nil {
 			_ = f.Close()
 			open = append(open, path+" (writable)")
 		}
 	}
-	for _, path := range kernelReadable {
+	for _, path := range readable {
 		yes, err := readableNow(path)
 		if err != nil {
 			return "", err
@@ -166,7 +180,7 @@ func kernelFiles() (string, error) {
 	if len(open) > 0 {
 		return "", fmt.Errorf("open: %s", strings.Join(open, " "))
 	}
-	return fmt.Sprintf("%d files out of reach", len(kernelWritable)+len(kernelReadable)), nil
+	return fmt.Sprintf("%d files out of reach", len(writable)+len(readable)), nil
 }
 
 // readableNow opens without waiting: reading some of these files blocks.
@@ -207,6 +221,13 @@ func isNull(fd int) bool {
 
 func isDevice(rdev uint64, want [2]int) bool {
 	return int(unix.Major(rdev)) == want[0] && (want[1] < 0 || int(unix.Minor(rdev)) == want[1])
+}
+
+func devicesOf(spec Spec, top string) (string, error) {
+	if spec.OwnKernel {
+		return machineDevices(top)
+	}
+	return devices(top)
 }
 
 // devices looks for nodes in top that reach hardware. What programs share in

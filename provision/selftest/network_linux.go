@@ -26,12 +26,25 @@ var closedErrnos = []unix.Errno{
 	unix.EAFNOSUPPORT, unix.ENETDOWN,
 }
 
+// maxSockets bounds the attempts at once. One that finds no room in time is
+// red: it was not made.
+const maxSockets = 512
+
 // network holds what its checks share.
 type network struct {
-	spec Spec
+	spec   Spec
+	room   chan struct{}
+	around func() (surroundings, error)
+	calls  calls
 }
 
-func newNetwork(spec Spec) *network { return &network{spec: spec} }
+func newNetwork(spec Spec) *network {
+	return &network{
+		spec:   spec,
+		room:   make(chan struct{}, maxSockets),
+		around: sync.OnceValues(func() (surroundings, error) { return look(spec) }),
+	}
+}
 
 // plain makes a probe of a check that does not wait.
 func plain(run func() (string, error)) probe {
@@ -39,19 +52,29 @@ func plain(run func() (string, error)) probe {
 }
 
 func (n *network) tcp4(ctx context.Context) (string, error) {
-	targets := n.spec.Targets.TCP4
-	if n.spec.Canary != "" {
-		targets = append(slices.Clone(targets), n.spec.Canary)
-	}
-	return n.unreachable(ctx, tries("tcp", targets, 80, 443))
+	return n.unreachable(ctx, tries("tcp", n.with(n.spec.Targets.TCP4, netip.Addr.Is4), 80, 443))
 }
 
 func (n *network) tcp6(ctx context.Context) (string, error) {
-	return n.unreachable(ctx, tries("tcp", n.spec.Targets.TCP6, 80, 443))
+	return n.unreachable(ctx, tries("tcp", n.with(n.spec.Targets.TCP6, netip.Addr.Is6), 80, 443))
 }
 
 func (n *network) udp(ctx context.Context) (string, error) {
-	return n.unreachable(ctx, tries("udp", n.spec.Targets.UDP, 53))
+	all := tries("udp", n.spec.Targets.UDP, 53)
+	if n.spec.Canary != "" {
+		canary := []string{n.spec.Canary}
+		all = append(all, slices.Concat(tries("udp", canary, 53), tries("tcp", canary, 53))...)
+	}
+	return n.unreachable(ctx, all)
+}
+
+// with adds the canary to targets, when it is of their kind.
+func (n *network) with(targets []string, kind func(netip.Addr) bool) []string {
+	canary, err := netip.ParseAddr(n.spec.Canary)
+	if err != nil || !kind(canary) {
+		return targets
+	}
+	return append(slices.Clone(targets), n.spec.Canary)
 }
 
 func (n *network) metadata(ctx context.Context) (string, error) {
@@ -85,7 +108,20 @@ func (n *network) linkLocal(ctx context.Context) (string, error) {
 			targets = append(targets, a+"%"+link.Name)
 		}
 	}
-	return n.unreachable(ctx, tries("tcp", targets, 22, 80, 443))
+	all := tries("tcp", targets, 22, 80, 443)
+	if !n.spec.Network {
+		return n.unreachable(ctx, all)
+	}
+	var routers int
+	var routersErr error
+	var wg sync.WaitGroup
+	wg.Go(func() { routers, routersErr = n.routerLinks(ctx) })
+	detail, err := n.unreachable(ctx, all)
+	wg.Wait()
+	if err = errors.Join(err, routersErr); err != nil {
+		return "", oneLine(err)
+	}
+	return fmt.Sprintf("%s, and %d addresses of gateways", detail, routers), nil
 }
 
 // try is one attempt to reach something.
@@ -136,11 +172,42 @@ func together(all []try, attempt func(try) error) error {
 func (n *network) closed(ctx context.Context, t try) error {
 	start := time.Now()
 	err := n.attempt(ctx, t)
-	return verdict(err, time.Since(start), n.spec.Canary != "")
+	return verdict(err, time.Since(start), n.spec.Network)
+}
+
+// errNoRoom is not a closed way: nothing was tried.
+var errNoRoom = errors.New("not tried: too many attempts for the time allowed")
+
+// patience is how long one attempt waits where silence is closed: less than
+// half of the time, so that those which find no room at first get a turn too.
+func (n *network) patience() time.Duration { return n.spec.Timeout * 9 / 20 }
+
+// enter waits for room for one attempt and gives the time that it has.
+func (n *network) enter(ctx context.Context) (inner context.Context, leave func(), err error) {
+	select {
+	case n.room <- struct{}{}:
+	case <-ctx.Done():
+		return nil, nil, errNoRoom
+	}
+	if !n.spec.Network {
+		return ctx, func() { <-n.room }, nil
+	}
+	inner, cancel := context.WithTimeout(ctx, n.patience())
+	leave = func() { cancel(); <-n.room }
+	if time.Until(deadline(inner)) < n.patience()/2 {
+		leave()
+		return nil, nil, errNoRoom
+	}
+	return inner, leave, nil
 }
 
 // attempt returns nil when something there accepted or answered.
 func (n *network) attempt(ctx context.Context, t try) error {
+	ctx, leave, err := n.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	conn, err := (&net.Dialer{}).DialContext(ctx, t.proto, t.where)
 	if err != nil {
 		return err
@@ -166,20 +233,21 @@ func exchange(ctx context.Context, conn net.Conn, host string) error {
 }
 
 // verdict says whether a failed attempt proves that the way is closed.
-func verdict(err error, took time.Duration, canary bool) error {
-	var timeout net.Error
+// patient is for guests with a network, in which silence is all there is to
+// see of a closed way.
+func verdict(err error, took time.Duration, patient bool) error {
 	switch {
 	case err == nil:
 		return errors.New("it answered")
-	case slices.ContainsFunc(closedErrnos, func(e unix.Errno) bool { return errors.Is(err, e) }):
-		if took > atOnce && !canary {
+	case shut(err):
+		if took > atOnce && !patient {
 			return fmt.Errorf("unreachable only after %s: a packet may have left", took.Round(time.Millisecond))
 		}
 		return nil
 	case errors.Is(err, unix.ECONNREFUSED):
 		return errors.New("something there refused the connection, so it was reached")
-	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
-		if canary {
+	case silent(err):
+		if patient {
 			return nil
 		}
 		return errors.New("no answer in time: a packet may have left")
@@ -187,21 +255,50 @@ func verdict(err error, took time.Duration, canary bool) error {
 	return err
 }
 
+// shut reports that this kernel says that no packet can get there.
+func shut(err error) bool {
+	return slices.ContainsFunc(closedErrnos, func(e unix.Errno) bool { return errors.Is(err, e) })
+}
+
+// silent reports that the time was over before anything happened.
+func silent(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded)
+}
+
+// refused reports that something was reached that wants no connection.
+func refused(err error) bool {
+	return errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ECONNRESET)
+}
+
+func oneLine(err error) error {
+	return errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
+}
+
 func (n *network) interfaces(context.Context) (string, error) {
 	links, err := net.Interfaces()
 	if err != nil {
 		return "", fmt.Errorf("list the interfaces: %w", err)
 	}
+	want := slices.Sorted(slices.Values(n.spec.ExpectInterfaces))
 	var names []string
 	for _, link := range links {
-		names = append(names, link.Name)
+		// A kernel of its own may have tunnels built in, which nobody uses.
+		if !n.spec.OwnKernel || slices.Contains(want, link.Name) || !idle(link) {
+			names = append(names, link.Name)
+		}
 	}
-	want := slices.Sorted(slices.Values(n.spec.ExpectInterfaces))
 	slices.Sort(names)
 	if !slices.Equal(names, want) {
 		return "", fmt.Errorf("there are %q, expected %q", names, want)
 	}
 	return strings.Join(names, " ") + " only", nil
+}
+
+// idle reports that an interface is down and has no address.
+func idle(link net.Interface) bool {
+	addrs, err := link.Addrs()
+	return err == nil && len(addrs) == 0 && link.Flags&net.FlagUp == 0
 }
 
 func routes() (string, error) {
@@ -254,13 +351,16 @@ func (n *network) dns(ctx context.Context) (string, error) {
 }
 
 // noResolver returns nil when nothing serves names at an address. On loopback a
-// refusal is this kernel's own and says that nobody is there.
+// refusal is this kernel's own and says that nobody is there; the sidecar may
+// be reached, as long as it resolves nothing.
 func (n *network) noResolver(ctx context.Context, t try) error {
 	start := time.Now()
 	err := n.attempt(ctx, t)
 	where, parseErr := netip.ParseAddrPort(t.where)
-	if parseErr == nil && where.Addr().IsLoopback() && errors.Is(err, unix.ECONNREFUSED) {
+	sidecar, beside := n.spec.sidecar()
+	own := parseErr == nil && (where.Addr().IsLoopback() || beside && where.Addr() == sidecar.Addr())
+	if own && errors.Is(err, unix.ECONNREFUSED) {
 		return nil
 	}
-	return verdict(err, time.Since(start), n.spec.Canary != "")
+	return verdict(err, time.Since(start), n.spec.Network)
 }

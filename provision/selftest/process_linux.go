@@ -17,13 +17,15 @@ import (
 // maxProc bounds what is read of one file; status files take some 1500 bytes.
 const maxProc = 64 << 10
 
-func readProc(path string) (string, error) {
+func readProc(path string) (string, error) { return readUpTo(path, maxProc) }
+
+func readUpTo(path string, limit int64) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = f.Close() }()
-	text, err := io.ReadAll(io.LimitReader(f, maxProc))
+	text, err := io.ReadAll(io.LimitReader(f, limit))
 	return string(text), err
 }
 
@@ -83,17 +85,26 @@ func capabilities() (string, error) {
 
 // initWalls looks at process 1, from which every command descends. It may hold
 // capabilities to start and end them, but its bounding set must be empty.
-func initWalls(want Require) (string, error) {
+func initWalls(spec Spec) (string, error) {
 	s, err := readStatus("1")
 	if err != nil {
 		return "", err
 	}
-	_, nnpErr := wantNNP(s, want)
-	_, seccompErr := wantSeccomp(s, want)
-	if err := errors.Join(nnpErr, seccompErr, s.zero("CapBnd", "CapInh", "CapAmb")); err != nil {
+	if err := wantInit(s, spec); err != nil {
 		return "", fmt.Errorf("process 1: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	return "process 1 is walled in too", nil
+}
+
+func wantInit(s status, spec Spec) error {
+	if spec.OwnKernel {
+		// The machine starts commands beside process 1, which is an ordinary
+		// program of the guest: it may be unwalled, but must hold nothing.
+		return s.zero("CapPrm", "CapEff", "CapBnd", "CapInh", "CapAmb")
+	}
+	_, nnpErr := wantNNP(s, spec.Require)
+	_, seccompErr := wantSeccomp(s, spec.Require)
+	return errors.Join(nnpErr, seccompErr, s.zero("CapBnd", "CapInh", "CapAmb"))
 }
 
 func uids(want int) (string, error) {
@@ -209,18 +220,26 @@ func mounting() (string, error) {
 	return "refused", nil
 }
 
-// rawSockets tries the sockets that make packets by hand or reach past the
-// network namespace: a vsock talks to the hypervisor.
-func rawSockets() (string, error) {
-	for _, s := range []struct {
-		name               string
-		family, kind, prot int
-	}{
+// rawSocket is one that makes packets by hand or reaches past the network
+// namespace.
+type rawSocket struct {
+	name               string
+	family, kind, prot int
+}
+
+// rawSockets tries them all. A vsock talks to the hypervisor: in a guest that
+// is a process of this machine that is another's, in a machine of its own the
+// check vsock looks at who answers there.
+func rawSockets(ownKernel bool) (string, error) {
+	all := []rawSocket{
 		{"raw IPv4", unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP},
 		{"raw IPv6", unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_ICMPV6},
 		{"packet", unix.AF_PACKET, unix.SOCK_RAW, 0},
-		{"vsock", unix.AF_VSOCK, unix.SOCK_STREAM, 0},
-	} {
+	}
+	if !ownKernel {
+		all = append(all, rawSocket{"vsock", unix.AF_VSOCK, unix.SOCK_STREAM, 0})
+	}
+	for _, s := range all {
 		fd, err := unix.Socket(s.family, s.kind|unix.SOCK_CLOEXEC, s.prot)
 		if err == nil {
 			_ = unix.Close(fd)

@@ -1,6 +1,10 @@
 package selftest
 
 import (
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
@@ -12,11 +16,18 @@ type Spec struct {
 	HostAddresses []string `json:"host_addresses"`
 	// Targets are addresses outside that must be unreachable.
 	Targets Targets `json:"targets"`
-	// Canary is an address that answers on the Internet, for guests with a
-	// default route; "" where the guest has no network at all.
+	// Network is true where the guest may have interfaces beyond lo and a
+	// default route. A time-out then counts as closed, and what is around the
+	// guest (gateways, peers, the sidecar) is probed too.
+	Network bool `json:"network,omitempty"`
+	// Canary is an address that answers on the Internet, one more target for
+	// guests with a network; "" is none.
 	Canary string `json:"canary,omitempty"`
 	// ProxyURL is the egress proxy as the agent sees it; "" = the bottle has none.
 	ProxyURL string `json:"proxy_url,omitempty"`
+	// SidecarPorts are the TCP ports at the proxy's address that serve this
+	// bottle, besides the proxy's own.
+	SidecarPorts []int `json:"sidecar_ports,omitempty"`
 	// BottleID is what the proxy must say it serves.
 	BottleID string `json:"bottle_id"`
 	// AllowedHost is a host the policy allows; "" = the policy has none.
@@ -40,6 +51,9 @@ type Spec struct {
 	Require   Require `json:"require"`
 	// Timeout bounds each check and with it the whole run; 0 means one second.
 	Timeout time.Duration `json:"timeout_ns"`
+	// Nested is for the probe alone: it starts itself in a user namespace of its
+	// own and asks for the one check that has to be made there.
+	Nested bool `json:"nested,omitempty"`
 }
 
 // Targets are outside addresses by kind.
@@ -52,8 +66,49 @@ type Targets struct {
 
 // Require are process facts that must hold.
 type Require struct {
-	Seccomp    int  `json:"seccomp"` // mode in /proc/self/status; 2 = filter
+	Seccomp    int  `json:"seccomp"` // mode in /proc/self/status; 2 = filter, 0 = any
 	NoNewPrivs bool `json:"no_new_privs"`
+}
+
+// seccompFilter is the mode of a process whose system calls are filtered.
+const seccompFilter = 2
+
+// networkTimeout is the time of a run in a guest with a network, where being
+// closed is shown by nothing happening for long enough.
+const networkTimeout = 2 * time.Second
+
+// For returns the spec of guests that are as g says. The caller fills in what
+// it knows of its bottle and its host.
+func For(g backend.GuestFacts) Spec {
+	s := Default()
+	s.Network, s.OwnKernel, s.InitName = g.Network, g.OwnKernel, g.InitName
+	s.ExpectInterfaces = slices.Clone(g.Interfaces)
+	s.Require = Require{NoNewPrivs: g.NoNewPrivs}
+	if g.Seccomp {
+		s.Require.Seccomp = seccompFilter
+	}
+	if g.OwnKernel {
+		s.SecretPaths = nil // an image has files of its own by these names
+	}
+	if g.Network {
+		s.Timeout = networkTimeout
+	}
+	return s
+}
+
+// sidecar is where the proxy listens, when that is a machine beside the guest
+// and not a relay within.
+func (s Spec) sidecar() (netip.AddrPort, bool) {
+	u, err := url.Parse(s.ProxyURL)
+	if err != nil || !s.Network {
+		return netip.AddrPort{}, false
+	}
+	addr, err := netip.ParseAddr(u.Hostname())
+	port, portErr := strconv.ParseUint(u.Port(), 10, 16)
+	if err != nil || portErr != nil || addr.IsLoopback() {
+		return netip.AddrPort{}, false
+	}
+	return netip.AddrPortFrom(addr.Unmap(), uint16(port)), true
 }
 
 // Default returns the spec every bottle without a network is probed with:
@@ -72,7 +127,7 @@ func Default() Spec {
 		ExpectUID:        backend.AgentUID,
 		InitName:         "bottle-mcp",
 		SecretPaths:      []string{"/etc/shadow", "/etc/gshadow", "/etc/ssh", "/root"},
-		Require:          Require{Seccomp: 2, NoNewPrivs: true},
+		Require:          Require{Seccomp: seccompFilter, NoNewPrivs: true},
 		Timeout:          time.Second,
 	}
 }
