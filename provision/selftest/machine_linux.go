@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -46,15 +47,23 @@ func networkConfig(ctx context.Context, spec Spec) (string, error) {
 	return result.Checks[0].Detail, nil
 }
 
+// verb is how the probe is started in a guest.
+var verb = []string{"guest", "selftest"}
+
 // nested runs the probe's one check with all capabilities in a user namespace
 // of its own, in this network. Nobody's ids are mapped there: that takes
 // privileges which an attacker would not need either.
 func nested(ctx context.Context) (string, error) {
+	// A program that does anything else with these arguments must not be
+	// started over and over.
+	if !slices.Equal(os.Args[1:], verb) {
+		return "", errors.New("this program was not started as 'guest selftest', so it cannot start itself as that")
+	}
 	input, err := json.Marshal(Spec{Nested: true, Timeout: time.Until(deadline(ctx)) / 2})
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", "guest", "selftest")
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", verb...)
 	cmd.Dir, cmd.Env, cmd.WaitDelay = "/", []string{}, time.Second
 	var out bytes.Buffer
 	cmd.Stdin, cmd.Stdout = bytes.NewReader(input), &out
