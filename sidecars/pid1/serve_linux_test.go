@@ -66,7 +66,7 @@ func TestServes(t *testing.T) {
 	})
 	t.Run("stop", func(t *testing.T) {
 		b.signal(unix.SIGTERM)
-		if code := b.wait(5 * time.Second); code != 0 {
+		if code := b.wait(testWait); code != 0 {
 			t.Errorf("exit code %d, want 0", code)
 		}
 	})
@@ -230,7 +230,7 @@ func TestNotReady(t *testing.T) {
 	if code != 1 || r.Ready || r.Services[sidecars.Egress] == ServiceOK || !r.Daemons[sidecars.Egress].Alive {
 		t.Errorf("code %d, %+v", code, r)
 	}
-	if took := time.Since(started); took < 1500*time.Millisecond || took > 8*time.Second {
+	if took := time.Since(started); took < 1500*time.Millisecond || took > testWait {
 		t.Errorf("it took %s", took)
 	}
 	var out output
