@@ -25,6 +25,10 @@ type hierarchy struct {
 
 const groupPrefix = "bottle-world-"
 
+// maxTasks bounds the processes and threads of a world: a test that forks
+// without end shall not take the machine with it.
+const maxTasks = "8192"
+
 // makeGroups makes a group in every tree that the world will see. Where both
 // versions are mounted only the first is: crun refuses the mixture, and Podman
 // must not find the second.
@@ -46,6 +50,7 @@ func makeGroups() ([]hierarchy, error) {
 }
 
 func makeGroup(t hierarchy, group string) error {
+	top := group
 	if t.Unified {
 		// Podman limits what these controllers can: each alone, because one
 		// that the kernel lacks refuses the whole line.
@@ -56,6 +61,12 @@ func makeGroup(t hierarchy, group string) error {
 	}
 	if err := os.MkdirAll(group, 0o755); err != nil {
 		return fmt.Errorf("the world's cgroup cannot be made: %w", err)
+	}
+	limit := filepath.Join(top, "pids.max")
+	if _, err := os.Stat(limit); err == nil {
+		if err := os.WriteFile(limit, []byte(maxTasks), 0o644); err != nil {
+			return fmt.Errorf("the world's processes cannot be bounded: %w", err)
+		}
 	}
 	if !strings.Contains(","+t.Options+",", ",cpuset,") {
 		return nil

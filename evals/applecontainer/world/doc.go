@@ -28,9 +28,10 @@
 // it when it is unset, because the backend scrubs its environment). Each file
 // faults/NAME switches one fault on, its content being the value; faults/next
 // holds a Next, a fault for calls to come. The stand-in reads them at every
-// call and appends a Call to calls.jsonl at the end of each. It calls
-// HardenInternal for every internal bridge, unless a fault says otherwise,
-// and SoftenInternal when the network goes.
+// call and appends a Call to calls.jsonl at the end of each.
+//
+// Podman's own internal networks leak to the host: they are the positive
+// control. HardenInternal closes one for whoever makes it.
 //
 // Without BOTTLE_MCP_STANDIN=1 nothing of this runs and New skips; with it,
 // whatever is missing is a failure that names the Debian package. The

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -71,8 +72,25 @@ func Run(payload func() int, o Options) int {
 	return failed(fmt.Errorf("%s=%s is no part of a world", stageEnv, stage))
 }
 
-// inside reports whether this process is in a world already.
-func inside() bool { return os.Getenv(dirEnv) != "" }
+// inside reports whether this process is in a world already. The environment
+// may have been scrubbed since: the mark in the world's own /run stays, or a
+// test that starts its own binary would make worlds in worlds without end.
+func inside() bool {
+	if os.Getenv(nestEnv) != "" {
+		return false
+	}
+	_, err := os.Stat(worldMark)
+	return err == nil
+}
+
+// current is the layout of the world that this process is in.
+func current() (layout, error) {
+	dir, err := os.ReadFile(worldMark)
+	if err != nil {
+		return layout{}, fmt.Errorf("this process is in no world: %w", err)
+	}
+	return layout{string(dir)}, nil
+}
 
 func failed(err error) int {
 	if err == nil {
@@ -91,6 +109,7 @@ func enter(o Options) int {
 	}
 	// The world dies with the thread that started it.
 	runtime.LockOSThread()
+	_ = os.Unsetenv(nestEnv) // one level, not one in each
 	l, lock, err := newLayout()
 	if err != nil {
 		return failed(err)
@@ -168,7 +187,7 @@ func (l layout) await() (int, error) {
 		defer func() { _ = os.Remove(storageDir) }()
 	}
 	process, err := os.StartProcess("/proc/self/exe", os.Args, &os.ProcAttr{
-		Env:   append(os.Environ(), stageEnv+"=groups", dirEnv+"="+l.dir),
+		Env:   l.stage("groups"),
 		Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
 		Sys: &syscall.SysProcAttr{
 			Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
@@ -212,6 +231,15 @@ func storagePoint() (made bool, err error) {
 	return true, nil
 }
 
+// stage is the environment of the process that plays the next part. Of a name
+// that stands twice the first would count.
+func (l layout) stage(name string) []string {
+	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		return strings.HasPrefix(kv, stageEnv+"=") || strings.HasPrefix(kv, dirEnv+"=")
+	})
+	return append(env, stageEnv+"="+name, dirEnv+"="+l.dir)
+}
+
 // takeGroups enters the cgroups and becomes the world's init.
 func (l layout) takeGroups() error {
 	runtime.LockOSThread()
@@ -222,6 +250,5 @@ func (l layout) takeGroups() error {
 	if err := enterGroups(trees); err != nil {
 		return err
 	}
-	env := append(slices.Clone(os.Environ()), stageEnv+"=init")
-	return fmt.Errorf("the world's init cannot be started: %w", unix.Exec("/proc/self/exe", os.Args, env))
+	return fmt.Errorf("the world's init cannot be started: %w", unix.Exec("/proc/self/exe", os.Args, l.stage("init")))
 }

@@ -20,30 +20,40 @@ const (
 	FaultHostOnGateway     = "host-on-gateway"        // services of the host answer on the gateway
 	FaultGatewayResolver   = "gateway-resolver"       // the gateway resolves names of the outside
 	FaultSecondNetwork     = "second-network-refused" // a second --network is an error
-	FaultSubnetChanges     = "subnet-changes"         // addresses differ after a restart of the service
+	FaultSubnetChanges     = "subnet-changes"         // networks get another subnet; value "now": at the next call
 	FaultExecCapabilities  = "exec-regains-caps"      // exec has capabilities that run dropped
 	FaultServiceDown       = "service-down"           // the service does not run
 	FaultSlowStart         = "slow-start"             // value: milliseconds
 	FaultJSONShape         = "json-shape"             // value: ShapeOld or ShapeNew
 	FaultVersion           = "version"                // value: such as 1.0.0
+	FaultStoppedVanishes   = "stopped-vanishes"       // a container is removed when its process ends
+	FaultWrongPlatform     = "wrong-platform"         // images are reported for another architecture
 	FaultNext              = "next"                   // value: a Next; see World.SetNext
-	ShapeOld               = "pre-1.0"
-	ShapeNew               = "1.3"
-	callsFile              = "calls.jsonl"
 )
+
+// Values of FaultJSONShape.
+const (
+	ShapeOld = "pre-1.0"
+	ShapeNew = "1.3"
+)
+
+const callsFile = "calls.jsonl"
 
 // Actions of a Next.
 const (
-	ActionFail       = "fail"        // exit 1 with an error, before anything is done
-	ActionHang       = "hang"        // never return
-	ActionGarbage    = "garbage"     // exit 0 with output of another world
-	ActionKill       = "kill"        // die by SIGKILL after the work is done
-	ActionKillParent = "kill-parent" // kill the caller after the work is done
+	ActionFail       = "fail"        // an error, without an effect
+	ActionHang       = "hang"        // neither do nor say anything, for ever
+	ActionGarbage    = "garbage"     // have the effect and print nonsense
+	ActionTruncate   = "truncate"    // have the effect and print half of the result
+	ActionEndless    = "endless"     // have the effect and print without end
+	ActionKill       = "kill"        // die by SIGKILL before anything is done
+	ActionKillAfter  = "kill-after"  // die by SIGKILL behind the effect, nothing printed
+	ActionKillParent = "kill-parent" // kill the caller behind the effect
 )
 
 // Next is a fault for one call to come.
 type Next struct {
-	// Match is the beginning of the call's words, such as "network create".
+	// Match is how the call begins, in whole words, such as "network create".
 	Match string `json:"match"`
 	// Skip lets so many matching calls pass.
 	Skip   int    `json:"skip"`

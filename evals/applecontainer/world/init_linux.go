@@ -63,13 +63,13 @@ func (l layout) build(ctx context.Context) (*outside, error) {
 // configuration of the host's engines and proxies.
 func (l layout) payloadEnv() []string {
 	home := os.Getenv("HOME")
-	drop := map[string]bool{"PATH": true, "HOME": true, "TMPDIR": true, stageEnv: true, dirEnv: true, GateEnv: true, StateEnv: true, "REGISTRY_AUTH_FILE": true}
+	drop := map[string]bool{"PATH": true, "HOME": true, "TMPDIR": true, stageEnv: true, dirEnv: true, GateEnv: true, nestEnv: true, StateEnv: true, "REGISTRY_AUTH_FILE": true}
 	var env []string
 	for _, kv := range os.Environ() {
 		name, _, _ := strings.Cut(kv, "=")
 		proxy := strings.HasSuffix(strings.ToLower(name), "_proxy")
 		engine := strings.HasPrefix(name, "CONTAINER") || strings.HasPrefix(name, "DOCKER_") || strings.HasPrefix(name, "XDG_") || strings.HasPrefix(name, "BOT_BOTTLE_")
-		if !drop[name] && !proxy && !engine {
+		if !drop[name] && !proxy && !engine && !strings.HasSuffix(kv, "=") {
 			env = append(env, kv)
 		}
 	}

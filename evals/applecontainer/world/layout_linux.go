@@ -17,6 +17,13 @@ const (
 	dirEnv   = "BOTTLE_WORLD"
 )
 
+// nestEnv, when set, makes a world inside a world: the tests of this package
+// need a host that they know to the last firewall rule.
+const nestEnv = "BOTTLE_WORLD_NEST"
+
+// worldMark holds the path of the world's directory, in the world.
+const worldMark = "/run/bottle-world"
+
 // Addresses of the world. The Internet answers on every public address; these
 // are the ones that mean something.
 const (

@@ -45,6 +45,7 @@ func (l layout) mountAll(keep []string) error {
 	step(bind(l.path("etc-containers"), "/etc/containers"))
 	step(bind(l.path("containers"), "/var/lib/containers"))
 	step(bind(l.path("hosts"), "/etc/hosts"))
+	step(os.WriteFile(worldMark, []byte(l.dir), 0o644))
 	step(l.placeResolver(resolvConf))
 	// The world's directory may be in one of these: they come last, and at once.
 	step(showAt([]held{{"/tmp", temporary[0].fd}, {"/var/tmp", temporary[1].fd}}))

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -23,12 +24,7 @@ import (
 // nested prepares a world inside this one.
 func nested(ctx context.Context, role string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "/proc/self/exe")
-	for _, kv := range os.Environ() {
-		if !strings.HasPrefix(kv, "BOTTLE_WORLD=") {
-			cmd.Env = append(cmd.Env, kv)
-		}
-	}
-	cmd.Env = append(cmd.Env, roleEnv+"="+role)
+	cmd.Env = append(os.Environ(), "BOTTLE_WORLD_NEST=1", roleEnv+"="+role)
 	cmd.WaitDelay = 5 * time.Second
 	return cmd
 }
@@ -207,4 +203,35 @@ func sweepLater(t *testing.T) {
 	if out, err := nested(t.Context(), "leave").CombinedOutput(); err == nil {
 		t.Fatalf("the sweeping world did not end as told: %s", out)
 	}
+}
+
+// Tests that start their own binary with a clean environment would otherwise
+// make worlds in worlds without end.
+func TestNoWorldInAWorldUnlessAskedFor(t *testing.T) {
+	world.New(t)
+	here, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
+	cmd.Env = []string{world.GateEnv + "=1", roleEnv + "=here", "PATH=" + os.Getenv("PATH")}
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != here {
+		t.Errorf("scrubbed, the program is in %q, %v; want %q", out, err, here)
+	}
+	if out, err := nested(t.Context(), "here").Output(); err != nil || string(out) == here || !strings.HasPrefix(string(out), "pid:") {
+		t.Errorf("asked for, the program is in %q, %v; want a world of its own", out, err)
+	}
+}
+
+func TestProcessesAreBounded(t *testing.T) {
+	world.New(t)
+	for _, file := range []string{"/sys/fs/cgroup/pids/pids.max", "/sys/fs/cgroup/pids.max"} {
+		if limit, err := os.ReadFile(file); err == nil {
+			if n, err := strconv.Atoi(strings.TrimSpace(string(limit))); err != nil || n > 10000 {
+				t.Errorf("the world may have %q processes", limit)
+			}
+			return
+		}
+	}
+	t.Error("no limit of processes is to be seen")
 }

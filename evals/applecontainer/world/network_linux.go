@@ -102,7 +102,7 @@ func spawnOutside(l layout) (*outside, error) {
 		return nil, err
 	}
 	process, err := os.StartProcess("/proc/self/exe", os.Args[:1], &os.ProcAttr{
-		Env:   append(os.Environ(), stageEnv+"=internet", dirEnv+"="+l.dir),
+		Env:   l.stage("internet"),
 		Files: []*os.File{inRead, outWrite, os.Stderr},
 		Sys:   &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL},
 	})

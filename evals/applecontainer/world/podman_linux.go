@@ -71,7 +71,7 @@ func (w *World) listEngine(ctx context.Context) (Engine, error) {
 	var errs [5]error
 	e.Links, errs[0] = links()
 	e.Rules, errs[1] = rules(ctx)
-	e.Processes, errs[2] = processes()
+	e.Processes, errs[2] = processes(w.layout.standin())
 	e.Sockets, errs[3] = sockets()
 	e.Files, errs[4] = w.leftFiles()
 	return e, errors.Join(errs[:]...)
@@ -139,20 +139,23 @@ func rules(ctx context.Context) ([]string, error) {
 	return found, nil
 }
 
-// processes names those that an abandoned call or guest leaves.
-func processes() ([]string, error) {
+// processes names those that an abandoned call or guest leaves: the engine's,
+// and the stand-in's under whatever name it runs.
+func processes(standin string) ([]string, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
 	}
-	ours := []string{"conmon", "crun", "podman", "container", "aardvark-dns", "netavark", "rootlessport"}
+	engines := []string{"conmon", "crun", "podman", "aardvark-dns", "netavark", "rootlessport"}
 	var found []string
 	for _, e := range entries {
 		if _, err := strconv.Atoi(e.Name()); err != nil {
 			continue
 		}
+		exe, _ := os.Readlink(filepath.Join("/proc", e.Name(), "exe"))
 		comm, err := os.ReadFile(filepath.Join("/proc", e.Name(), "comm"))
-		if name := strings.TrimSpace(string(comm)); err == nil && slices.Contains(ours, name) {
+		name := strings.TrimSpace(string(comm))
+		if err == nil && (exe == standin || slices.Contains(engines, name)) {
 			found = append(found, name)
 		}
 	}

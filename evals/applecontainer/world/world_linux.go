@@ -40,7 +40,10 @@ func New(t testing.TB) *World {
 		}
 		t.Skip("needs rootful Podman in a world of its own: set " + GateEnv + "=1")
 	}
-	l := layout{os.Getenv(dirEnv)}
+	l, err := current()
+	if err != nil {
+		t.Fatal(err)
+	}
 	w := &World{Dir: l.dir, State: l.state(), Bin: l.bin(), OriginCA: l.originCA(), layout: l}
 	if err := w.reset(); err != nil {
 		t.Fatalf("the world cannot be reset: %v", err)

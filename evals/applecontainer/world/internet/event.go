@@ -93,7 +93,7 @@ func ReadLog(path string) ([]Event, error) {
 	for lines := bufio.NewReader(file); ; {
 		line, err := lines.ReadBytes('\n')
 		if err != nil {
-			return events, nil //nolint:nilerr // an unfinished line belongs to the next reading
+			return events, nil // an unfinished line belongs to the next reading
 		}
 		var e Event
 		if err := json.Unmarshal(line, &e); err != nil {
