@@ -1,12 +1,14 @@
 package selftest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +21,10 @@ const (
 	// maxNeighbours bounds what is read of a neighbour table, full for the
 	// largest subnet that is searched.
 	maxNeighbours = 1 << 20
+	// settleTime allows for what a kernel takes to claim an address: a random
+	// part of a second, and one for the answer.
+	settleTime = 2500 * time.Millisecond
+	settlePoll = 20 * time.Millisecond
 )
 
 // link is an interface that is up and leads somewhere.
@@ -63,7 +69,13 @@ func look(spec Spec) (surroundings, error) {
 	if at, beside := spec.sidecar(); beside {
 		s.sidecar = at.Addr()
 	}
-	var err error
+	waiting, err := tentative()
+	if err == nil && len(waiting) > 0 {
+		err = fmt.Errorf("after %s this guest's address %s is still not ready, so nothing could be tried from it; launch again", settleTime, waiting[0])
+	}
+	if err != nil {
+		return s, err
+	}
 	if s.links, err = upLinks(); err != nil {
 		return s, err
 	}
@@ -92,6 +104,44 @@ func look(spec Spec) (surroundings, error) {
 		return s, fmt.Errorf("there are %d gateways and %d interfaces: more than a bottle has, and more than can be probed", len(s.gateways), len(s.links))
 	}
 	return s, nil
+}
+
+// settle waits until the guest's addresses are ready. A guest that has just
+// started is still asking whether somebody else has them.
+func settle(ctx context.Context, spec Spec) {
+	if !spec.Network {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	tick := time.NewTicker(settlePoll)
+	defer tick.Stop()
+	for {
+		// An error is found again by the checks, which report it.
+		if waiting, err := tentative(); err != nil || len(waiting) == 0 {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func tentative() ([]netip.Addr, error) {
+	text, err := readWhole("/proc/net/if_inet6")
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil // this kernel has no such protocol
+	}
+	if err != nil {
+		return nil, err
+	}
+	waiting, err := parseTentative(text)
+	if err != nil {
+		return nil, fmt.Errorf("read /proc/net/if_inet6: %w", err)
+	}
+	return waiting, nil
 }
 
 // upLinks lists the interfaces that are up, but loopback.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 )
 
 // canaries6 are the IPv6 addresses of well-known IPv4 ones.
@@ -79,7 +80,16 @@ func (n *network) ipv6(ctx context.Context) (string, error) {
 	all := slices.Concat(tries("tcp", outside, 80, 443), tries("udp", outside, dnsPort), tries("tcp", outside, dnsPort))
 	var met []encounter
 	var wg sync.WaitGroup
-	wg.Go(func() { met = n.meet(ctx, all) })
+	wg.Go(func() {
+		start := time.Now()
+		met = n.meet(ctx, all)
+		if len(met) == 0 && time.Since(start) < n.patience()/2 {
+			// There is no route yet. A router announces itself only when the
+			// guest's address is ready: once more, later.
+			pause(ctx, 0.5)
+			met = n.meet(ctx, all)
+		}
+	})
 	routers, err := n.routerNetworks(ctx, s)
 	wg.Wait()
 	if len(met) > 0 {

@@ -144,9 +144,7 @@ func (n *network) met(ctx context.Context, s surroundings, share float64) ([]nei
 	if err := n.callAll(ctx, s); err != nil {
 		return nil, err
 	}
-	wait, cancel := context.WithTimeout(ctx, time.Duration(share*float64(time.Until(deadline(ctx)))))
-	defer cancel()
-	<-wait.Done()
+	pause(ctx, share)
 	found, err := neighbours()
 	if err != nil {
 		return nil, err
@@ -160,6 +158,13 @@ func (n *network) met(ctx context.Context, s surroundings, share float64) ([]nei
 		}
 	}
 	return found, nil
+}
+
+// pause waits for a share of the time left.
+func pause(ctx context.Context, share float64) {
+	wait, cancel := context.WithTimeout(ctx, time.Duration(share*float64(time.Until(deadline(ctx)))))
+	defer cancel()
+	<-wait.Done()
 }
 
 // peers looks for machines beside the guest.

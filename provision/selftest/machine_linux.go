@@ -47,6 +47,9 @@ func networkConfig(ctx context.Context, spec Spec) (string, error) {
 	return result.Checks[0].Detail, nil
 }
 
+// nestedEnv marks what the probe started, which starts nothing more.
+const nestedEnv = "BOTTLE_SELFTEST_NESTED"
+
 // verb is how the probe is started in a guest.
 var verb = []string{"guest", "selftest"}
 
@@ -56,7 +59,7 @@ var verb = []string{"guest", "selftest"}
 func nested(ctx context.Context) (string, error) {
 	// A program that does anything else with these arguments must not be
 	// started over and over.
-	if !slices.Equal(os.Args[1:], verb) {
+	if !slices.Equal(os.Args[1:], verb) || os.Getenv(nestedEnv) != "" {
 		return "", errors.New("this program was not started as 'guest selftest', so it cannot start itself as that")
 	}
 	input, err := json.Marshal(Spec{Nested: true, Timeout: time.Until(deadline(ctx)) / 2})
@@ -64,7 +67,7 @@ func nested(ctx context.Context) (string, error) {
 		return "", err
 	}
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", verb...)
-	cmd.Dir, cmd.Env, cmd.WaitDelay = "/", []string{}, time.Second
+	cmd.Dir, cmd.Env, cmd.WaitDelay = "/", []string{nestedEnv + "=1"}, time.Second
 	var out bytes.Buffer
 	cmd.Stdin, cmd.Stdout = bytes.NewReader(input), &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{

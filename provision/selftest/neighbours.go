@@ -99,6 +99,36 @@ func parseGateways6(text string) ([]neighbour, error) {
 	return out, nil
 }
 
+// The flags of an IPv6 address that is still being claimed, and of one that
+// somebody else has, which stays so.
+const (
+	addrTentative = 0x40
+	addrFailed    = 0x08
+)
+
+// parseTentative reads /proc/net/if_inet6 and returns the addresses that this
+// kernel still asks the link for. Until it is answered nothing can be sent from
+// them, so that every way looks closed.
+func parseTentative(text string) ([]netip.Addr, error) {
+	var out []netip.Addr
+	for _, line := range lines(text) {
+		f := strings.Fields(line)
+		if len(f) != 6 {
+			return nil, errFormat
+		}
+		raw, err := hex.DecodeString(f[0])
+		addr, ok := netip.AddrFromSlice(raw)
+		flags, flagErr := strconv.ParseUint(f[4], 16, 32)
+		if err != nil || !ok || !addr.Is6() || flagErr != nil {
+			return nil, errFormat
+		}
+		if flags&addrTentative != 0 && flags&addrFailed == 0 {
+			out = append(out, onLink(addr, f[5]))
+		}
+	}
+	return out, nil
+}
+
 // onLink gives an address that means something on one link only its zone.
 func onLink(addr netip.Addr, link string) netip.Addr {
 	if addr.Is6() && (addr.IsLinkLocalUnicast() || addr.IsLinkLocalMulticast()) {

@@ -336,6 +336,12 @@ func (n *network) dns(ctx context.Context) (string, error) {
 	all := append(tries("udp", servers, 53), tries("tcp", servers, 53)...)
 	lookup := make(chan error, 1)
 	go func() {
+		ctx, leave, err := n.enter(ctx)
+		if err != nil {
+			lookup <- err
+			return
+		}
+		defer leave()
 		addrs, err := (&net.Resolver{PreferGo: true}).LookupHost(ctx, n.spec.UnlistedHost)
 		if err != nil {
 			lookup <- nil // as it should

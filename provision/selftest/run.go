@@ -23,13 +23,15 @@ const maxSpec = 1 << 20
 type probe func(ctx context.Context) (detail string, err error)
 
 // Run probes from inside this process, all checks at once. It ends within
-// spec.Timeout and a little. On anything but Linux every check is red: the
+// spec.Timeout and a little, after the addresses of a guest that has just
+// started have become ready. On anything but Linux every check is red: the
 // probe is of a guest, and guests are Linux.
 func Run(ctx context.Context, spec Spec) Result {
 	start := time.Now()
 	if spec.Timeout <= 0 {
 		spec.Timeout = time.Second
 	}
+	settle(ctx, spec)
 	ctx, cancel := context.WithTimeout(ctx, spec.Timeout)
 	defer cancel()
 	names, probes := Names(spec), probes(spec)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -42,9 +43,18 @@ const (
 func TestMain(m *testing.M) {
 	role, arg, _ := strings.Cut(os.Getenv(roleEnv), ":")
 	_ = os.Unsetenv(roleEnv)
+	if slices.Equal(os.Args[1:], verb) {
+		os.Exit(GuestMain(context.Background(), os.Stdin, os.Stdout))
+	}
 	switch role {
 	case "":
 		os.Exit(m.Run())
+	case "machine":
+		os.Exit(exitOn(machine(arg)))
+	case "lan":
+		os.Exit(lanDirector(arg))
+	case "walled":
+		os.Exit(exitOn(walled(arg)))
 	case "internet":
 		os.Exit(exitOn(internet(arg)))
 	case "director":
@@ -86,7 +96,7 @@ func build(scene string) (stop func(), err error) {
 			return nil, err
 		}
 	}
-	peer, stop, err := startInternet(scene)
+	peer, stop, err := startMachine("internet:" + scene)
 	if err != nil {
 		return nil, err
 	}
@@ -189,9 +199,9 @@ func (o other) up() error {
 	return err
 }
 
-func startInternet(scene string) (other, func(), error) {
+func startMachine(role string) (other, func(), error) {
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), roleEnv+"=internet:"+scene)
+	cmd.Env = append(os.Environ(), roleEnv+"="+role)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
 	in, err := cmd.StdinPipe()
@@ -280,21 +290,54 @@ func serve() error {
 	return nil
 }
 
-// probeScene runs the probe in a scene, in a network namespace and a process
-// namespace of its own, and as root of a user namespace when not root already.
+// probeScene runs the probe in a scene.
 func probeScene(t *testing.T, scene string, spec Spec, env ...string) Result {
 	t.Helper()
+	return probeAs(t, "director:"+scene, spec, env...)
+}
+
+// probeAs runs the probe under a director, in a network namespace and a process
+// namespace of its own.
+func probeAs(t *testing.T, role string, spec Spec, env ...string) Result {
+	t.Helper()
+	needNamespaces(t)
 	data, err := json.Marshal(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "/proc/self/exe")
-	cmd.Env = append(append(os.Environ(), roleEnv+"=director:"+scene), env...)
+	cmd := namespaced(ctx, "/proc/self/exe")
+	cmd.Env = append(append(os.Environ(), roleEnv+"="+role), env...)
 	cmd.Stdin = bytes.NewReader(data)
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint
+	err = cmd.Run()
+	result, decodeErr := DecodeResult(out.Bytes(), spec)
+	if decodeErr != nil {
+		t.Fatalf("%s: %v, %v: %s", role, err, decodeErr, &complaint)
+	}
+	return result
+}
+
+// needNamespaces skips a test where the machine has no namespaces for it, and
+// fails it where the whole suite was asked for.
+func needNamespaces(t *testing.T) {
+	t.Helper()
+	out, err := namespaced(t.Context(), "ip", "link").CombinedOutput()
+	switch {
+	case err == nil:
+	case os.Getenv("BOTTLE_MCP_STANDIN") == "1":
+		t.Fatalf("no network namespaces with ip in them: %v: %s", err, out)
+	default:
+		t.Skipf("no network namespaces with ip in them: %v: %s", err, out)
+	}
+}
+
+// namespaced is a command in namespaces of its own, as root of a user namespace
+// when not root already.
+func namespaced(ctx context.Context, argv ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWNS,
 		Pdeathsig:  unix.SIGKILL,
@@ -304,10 +347,5 @@ func probeScene(t *testing.T, scene string, spec Spec, env ...string) Result {
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
 	}
-	err = cmd.Run()
-	result, decodeErr := DecodeResult(out.Bytes(), spec)
-	if decodeErr != nil {
-		t.Fatalf("scene %s: %v, %v: %s", scene, err, decodeErr, &complaint)
-	}
-	return result
+	return cmd
 }
