@@ -38,7 +38,7 @@ func hostState(t *testing.T, w *world.World) []string {
 		"ip netns", "hostname", "findmnt --raw --noheadings -o TARGET,SOURCE,FSTYPE", "ipcs -a",
 		"find /sys/fs/cgroup -type d", "find /run /dev/shm /tmp /var/tmp /etc/containers /var/lib/containers -maxdepth 4 -not -path *.lock",
 		"podman network ls --format {{.ID}}", "podman volume ls --quiet", "podman images --all --quiet", "podman ps --all --quiet",
-		"/usr/sbin/sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.ipv4.conf.all.rp_filter net.ipv6.conf.all.accept_dad",
+		"grep -H . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding /proc/sys/net/ipv4/conf/all/rp_filter /proc/sys/net/ipv6/conf/all/accept_dad",
 	} {
 		argv := strings.Fields(line)
 		out, err := exec.CommandContext(t.Context(), argv[0], argv[1:]...).CombinedOutput()

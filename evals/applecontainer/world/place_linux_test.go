@@ -83,11 +83,8 @@ func TestPayloadEnvDropsTheHostsEngines(t *testing.T) {
 }
 
 func TestKeepersHoldWhatFlagsName(t *testing.T) {
-	below, err := os.MkdirTemp("/tmp", "kept-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(below) })
+	t.Setenv("TMPDIR", "/tmp")
+	below := t.TempDir()
 	old := os.Args
 	t.Cleanup(func() { os.Args = old })
 	os.Args = []string{"x", "-test.testlogfile=" + below + "/log", "-test.timeout=3s", "-gone=/tmp/no/such", "-etc=/etc/passwd"}
