@@ -1,6 +1,10 @@
 package egress
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"github.com/bottle-mcp/bottle-mcp/sidecars/policy"
+)
 
 // Classes of addresses that are not public. The empty class is public.
 const (
@@ -126,15 +130,6 @@ func (c *classifier) class(a netip.Addr) string {
 // permits reports whether an address of that class may be dialled for a route
 // with the given private list. Metadata and own addresses need an entry that
 // names exactly them: a wide prefix is seldom meant to include those.
-func permits(private []netip.Prefix, a netip.Addr, class string) bool {
-	if class == classPublic {
-		return true
-	}
-	exact := class == classMetadata || class == classOwn
-	for _, p := range private {
-		if p.Contains(a) && (!exact || p.IsSingleIP()) {
-			return true
-		}
-	}
-	return false
+func permits(private policy.Private, a netip.Addr, class string) bool {
+	return class == classPublic || private.Permits(a, class == classMetadata || class == classOwn)
 }

@@ -3,6 +3,9 @@ package egress
 import (
 	"net/netip"
 	"testing"
+
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/policy"
 )
 
 func TestClass(t *testing.T) {
@@ -52,8 +55,9 @@ func TestClass(t *testing.T) {
 }
 
 func TestPermits(t *testing.T) {
-	list, err := parsePrivate([]string{"10.0.0.0/8", "169.254.0.0/16", "192.168.1.7", "fd00:ec2::254"})
+	compiled, err := policy.Compile([]sidecars.Route{{Host: "a.test", Private: []string{"10.0.0.0/8", "169.254.0.0/16", "192.168.1.7", "fd00:ec2::254"}}})
 	check(t, err)
+	list := compiled.Private(0)
 	c := newClassifier()
 	tests := []struct {
 		addr  string

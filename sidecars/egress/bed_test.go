@@ -220,11 +220,11 @@ func (b *bed) client(h2 bool) *http.Client {
 }
 
 func (b *bed) secureURL(host, path string) string {
-	return "https://" + hostPort(schemeHTTPS, authority{host, b.securePort}) + path
+	return "https://" + hostPort(schemeHTTPS, authority{Host: host, Port: b.securePort}) + path
 }
 
 func (b *bed) plainURL(host, path string) string {
-	return "http://" + hostPort(schemeHTTP, authority{host, b.plainPort}) + path
+	return "http://" + hostPort(schemeHTTP, authority{Host: host, Port: b.plainPort}) + path
 }
 
 // raw opens a plain connection to the proxy.
@@ -241,7 +241,7 @@ func (b *bed) raw() *rawConn {
 func (b *bed) tunnel(host, sni string) *rawConn {
 	b.t.Helper()
 	c := b.raw()
-	target := hostPort(schemeHTTPS, authority{host, b.securePort})
+	target := hostPort(schemeHTTPS, authority{Host: host, Port: b.securePort})
 	c.send("CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n\r\n")
 	resp := c.response("CONNECT")
 	if resp.StatusCode != 200 {

@@ -108,7 +108,7 @@ func BenchmarkDownload(b *testing.B) {
 // BenchmarkDecide is the policy alone.
 func BenchmarkDecide(b *testing.B) {
 	table := policyTable(b)
-	q := ask{method: "GET", scheme: "https", to: authority{"a.b.wild.test", 443}, path: "/v1/messages", query: "beta=true"}
+	q := ask{method: "GET", scheme: "https", to: authority{Host: "a.b.wild.test", Port: 443}, path: "/v1/messages", query: "beta=true"}
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, no := table.decide(q); no != nil {

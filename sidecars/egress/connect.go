@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/policy"
 )
 
 const (
@@ -34,12 +35,12 @@ var errUnused = errors.New("the tunnel was closed unused")
 // then reads requests from it.
 func (ex *exchange) connect() {
 	ex.d.Scheme = schemeHTTPS
-	to, err := parseAuthority(ex.r.RequestURI, 0)
+	to, err := policy.ParseAuthority(ex.r.RequestURI, 0)
 	if err != nil {
 		ex.refuse(badAuthority(err))
 		return
 	}
-	ex.d.Host, ex.d.Port = to.host, to.port
+	ex.d.Host, ex.d.Port = to.Host, to.Port
 	rule, no := ex.p.table.decideTunnel(to)
 	if no != nil {
 		ex.refuse(no)
@@ -159,7 +160,7 @@ func checkHello(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	if !ok {
 		return nil, errors.New("not a tunnel")
 	}
-	c.refused = compareSNI(hello.ServerName, c.tunnel.to.host)
+	c.refused = compareSNI(hello.ServerName, c.tunnel.to.Host)
 	if c.refused != nil {
 		return nil, c.refused
 	}
@@ -170,12 +171,12 @@ func checkHello(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 // SNI.
 func compareSNI(sni, host string) *refusal {
 	if sni == "" {
-		if looksNumeric(host) {
+		if policy.NumericHost(host) {
 			return nil
 		}
 		return mismatch(reasonSNIMissing, "The TLS handshake names no server (SNI).")
 	}
-	if name, err := parseHost(sni); err != nil || name != host {
+	if name, err := policy.ParseHost(sni); err != nil || name != host {
 		return mismatch(reasonSNIMismatch, "The TLS handshake names another server (SNI) than the CONNECT request.")
 	}
 	return nil
@@ -186,7 +187,7 @@ func (p *Proxy) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error
 	if !ok {
 		return nil, errors.New("not a tunnel")
 	}
-	return p.minter.Leaf(c.tunnel.to.host)
+	return p.minter.Leaf(c.tunnel.to.Host)
 }
 
 // tunnelFailed closes and records. A tunnel closed before it was used is not

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/bottle-mcp/bottle-mcp/sidecars/policy"
 )
 
 const (
@@ -55,21 +57,21 @@ type outbound struct {
 // policy allowed; it is looked up in the policy again, so that no path through
 // the transport reaches a host without a route.
 func (o *outbound) dialContext(ctx context.Context, _, addr string) (net.Conn, error) {
-	to, err := parseAuthority(addr, 0)
+	to, err := policy.ParseAuthority(addr, 0)
 	if err != nil {
 		return nil, badAuthority(err)
 	}
-	r := o.table.lookup(to.host)
+	r := o.table.lookup(to.Host)
 	if r == nil {
-		return nil, notAllowed(to)
+		return nil, denied(o.table.policy.DecideHost(schemeHTTPS, to))
 	}
-	addrs, no := o.resolve(ctx, r, to.host)
+	addrs, no := o.resolve(ctx, r, to.Host)
 	if no != nil {
 		return nil, no
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.connectIn)
 	defer cancel()
-	return o.dialFirst(ctx, r, addrs, to.port)
+	return o.dialFirst(ctx, r, addrs, to.Port)
 }
 
 // resolve returns the addresses of host, all of them permitted: one address
@@ -92,7 +94,7 @@ func (o *outbound) resolve(ctx context.Context, r *route, host string) ([]netip.
 }
 
 func (o *outbound) lookup(ctx context.Context, host string) ([]netip.Addr, *refusal) {
-	if addr, ok := literalIP(host); ok {
+	if addr, ok := policy.LiteralIP(host); ok {
 		return []netip.Addr{addr}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.resolveIn)
@@ -234,8 +236,8 @@ func newDialer() func(ctx context.Context, network, address string) (net.Conn, e
 
 // hostPort writes an authority for a URL, without the scheme's own port.
 func hostPort(scheme string, to authority) string {
-	if scheme == schemeHTTP && to.port == portHTTP || scheme == schemeHTTPS && to.port == portHTTPS {
-		return to.host
+	if scheme == schemeHTTP && to.Port == portHTTP || scheme == schemeHTTPS && to.Port == portHTTPS {
+		return to.Host
 	}
-	return to.host + ":" + strconv.Itoa(to.port)
+	return to.Host + ":" + strconv.Itoa(to.Port)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/policy"
 )
 
 // exchange is one request from its arrival to its line in the log.
@@ -89,7 +90,7 @@ func (ex *exchange) serve() {
 // stand-in, not what the client sent.
 func (ex *exchange) refuseFault(f *fault) {
 	ex.d.Method = f.head.method
-	ex.d.Host, ex.d.Port = f.head.to.host, f.head.to.port
+	ex.d.Host, ex.d.Port = f.head.to.Host, f.head.to.Port
 	if f.head.method != http.MethodConnect {
 		ex.d.Path = pathOf(f.head.target)
 	}
@@ -120,7 +121,7 @@ func (ex *exchange) scheme() string {
 func (ex *exchange) ask() (ask, *refusal) {
 	r := ex.r
 	a := ask{method: r.Method, scheme: ex.scheme(), path: r.URL.EscapedPath(), query: r.URL.RawQuery,
-		contentType: r.Header.Get("Content-Type"), upgrade: r.Header.Get("Upgrade"), inTunnel: ex.s.tunnel != nil}
+		header: r.Header, upgrade: r.Header.Get("Upgrade"), inTunnel: ex.s.tunnel != nil}
 	if a.inTunnel {
 		a.to = ex.s.tunnel.to
 		return a, ex.checkInner()
@@ -131,7 +132,7 @@ func (ex *exchange) ask() (ask, *refusal) {
 	case r.URL.Scheme != schemeHTTP:
 		return a, malformed(reasonScheme, "An https:// URL reaches a proxy by CONNECT, not in the request line.")
 	}
-	to, err := parseAuthority(r.URL.Host, portHTTP)
+	to, err := policy.ParseAuthority(r.URL.Host, portHTTP)
 	if err != nil {
 		return a, badAuthority(err)
 	}
@@ -142,7 +143,7 @@ func (ex *exchange) ask() (ask, *refusal) {
 // checkInner compares the names of a request inside a tunnel with the tunnel's.
 func (ex *exchange) checkInner() *refusal {
 	want := ex.s.tunnel.to
-	implied := want.port // a Host header may leave the port out, an absolute URI means its scheme's
+	implied := want.Port // a Host header may leave the port out, an absolute URI means its scheme's
 	if ex.r.URL.Host != "" {
 		if implied = portHTTPS; ex.scheme() == schemeHTTP {
 			implied = portHTTP
@@ -150,12 +151,12 @@ func (ex *exchange) checkInner() *refusal {
 	}
 	names := append([]string{ex.r.Host}, ex.r.Header["Host"]...) // the latter over HTTP/2 only
 	for _, name := range names {
-		got, err := parseAuthority(name, implied)
+		got, err := policy.ParseAuthority(name, implied)
 		if err != nil {
 			return badAuthority(err)
 		}
 		if got != want {
-			return mismatch(reasonHostMismatch, fmt.Sprintf("The request names another server than its tunnel, which goes to %s.", want.host))
+			return mismatch(reasonHostMismatch, fmt.Sprintf("The request names another server than its tunnel, which goes to %s.", want.Host))
 		}
 	}
 	if ex.r.URL.Scheme != "" && ex.r.URL.Scheme != ex.scheme() {
@@ -168,7 +169,7 @@ func (ex *exchange) checkInner() *refusal {
 }
 
 func (ex *exchange) describe(a ask) {
-	ex.d.Scheme, ex.d.Host, ex.d.Port, ex.d.Path = a.scheme, a.to.host, a.to.port, a.path
+	ex.d.Scheme, ex.d.Host, ex.d.Port, ex.d.Path = a.scheme, a.to.Host, a.to.Port, a.path
 }
 
 // endsConnection reports whether bytes after this request's head are no

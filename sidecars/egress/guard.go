@@ -67,7 +67,7 @@ func newGuard(c net.Conn, t *tunnel, maxHead int) *guard {
 
 func (g *guard) impliedPort() int {
 	if g.tunnel != nil {
-		return g.tunnel.to.port
+		return g.tunnel.to.Port
 	}
 	return portHTTP
 }

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/bottle-mcp/bottle-mcp/sidecars/policy"
 )
 
 const (
@@ -237,7 +239,7 @@ func (h *head) checkNames(f fields, minor, impliedPort int) *refusal {
 		}
 		return nil
 	}
-	host, err := parseAuthority(*f.host, impliedPort)
+	host, err := policy.ParseAuthority(*f.host, impliedPort)
 	if err != nil {
 		return badAuthority(err)
 	}
@@ -253,7 +255,7 @@ func (h *head) checkNames(f fields, minor, impliedPort int) *refusal {
 func (h *head) namedByTarget(impliedPort int) (named bool, implied int, no *refusal) {
 	if h.method == http.MethodConnect {
 		no := h.setTo(h.target, 0)
-		return true, h.to.port, no
+		return true, h.to.Port, no
 	}
 	scheme, after, ok := strings.Cut(h.target, "://")
 	if !ok || h.target[0] == '/' {
@@ -278,7 +280,7 @@ func untilAny(s, stops string) string {
 }
 
 func (h *head) setTo(s string, impliedPort int) *refusal {
-	to, err := parseAuthority(s, impliedPort)
+	to, err := policy.ParseAuthority(s, impliedPort)
 	if err != nil {
 		return badAuthority(err)
 	}
@@ -289,7 +291,7 @@ func (h *head) setTo(s string, impliedPort int) *refusal {
 // badAuthority turns an error of parseAuthority into a refusal.
 func badAuthority(err error) *refusal {
 	reason := reasonHostInvalid
-	if errors.Is(err, errPort) {
+	if errors.Is(err, policy.ErrPort) {
 		reason = reasonPortInvalid
 	}
 	message := err.Error()
@@ -334,8 +336,8 @@ func (h *head) checkUpgrade(f fields) *refusal {
 	if *f.upgrade == "" {
 		return malformed(reasonUpgrade, "The Upgrade header is empty.")
 	}
-	if no := decideUpgrade(*f.upgrade); no != nil {
-		return no
+	if d := policy.DecideUpgrade(*f.upgrade); !d.Allow {
+		return denied(d)
 	}
 	if h.method != http.MethodGet || !hasToken(f.connection, "upgrade") {
 		return malformed(reasonUpgrade, "A WebSocket handshake is a GET request with Connection: upgrade.")

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/bottle-mcp/bottle-mcp/sidecars/policy"
 )
 
 func TestInspectHead(t *testing.T) {
@@ -255,8 +257,8 @@ func compareReading(t *testing.T, out []byte, cut bool) {
 		if err != nil {
 			t.Fatalf("net/http refuses what passed: %v\n%q", err, out)
 		}
-		to, err := parseAuthority(req.Host, h.to.port)
-		if req.Method != h.method || req.RequestURI != h.target || err != nil || to.host != h.to.host {
+		to, err := policy.ParseAuthority(req.Host, h.to.Port)
+		if req.Method != h.method || req.RequestURI != h.target || err != nil || to.Host != h.to.Host {
 			t.Fatalf("net/http reads %s %s for %q, the guard %+v", req.Method, req.RequestURI, req.Host, h)
 		}
 		if h.framing == rawBytes {

@@ -4,30 +4,9 @@ import (
 	"net/http"
 	"net/textproto"
 	"strings"
+
+	"github.com/bottle-mcp/bottle-mcp/sidecars/policy"
 )
-
-// hopByHop reports whether a header concerns one connection only and is never
-// passed on. name is in canonical form.
-func hopByHop(name string) bool {
-	switch name {
-	case "Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings":
-		return true
-	}
-	return strings.HasPrefix(name, "Proxy-")
-}
-
-// isCredential reports whether a header carries a credential of the agent's
-// own. Servers that hand headers to programs as variables do not tell "_" from
-// "-", so neither does this.
-func isCredential(name string) bool {
-	switch strings.ReplaceAll(strings.ToLower(name), "_", "-") {
-	case "authorization", "proxy-authorization", "x-authorization",
-		"x-api-key", "api-key", "apikey", "x-goog-api-key", "x-auth-token", "x-access-token",
-		"private-token", "job-token", "deploy-token":
-		return true
-	}
-	return false
-}
 
 // connectionNames returns the headers that Connection declares hop-by-hop.
 func connectionNames(h http.Header) map[string]bool {
@@ -53,7 +32,7 @@ func requestHeader(in http.Header, auth *credential) http.Header {
 	named := connectionNames(in)
 	out := make(http.Header, len(in)+2)
 	for name, values := range in {
-		if hopByHop(name) || named[name] || name == "Host" || auth != nil && isCredential(name) {
+		if policy.HopByHop(name) || named[name] || name == "Host" || auth != nil && policy.CarriesCredential(name) {
 			continue
 		}
 		out[name] = values
@@ -75,7 +54,7 @@ func requestHeader(in http.Header, auth *credential) http.Header {
 func copyResponseHeader(out, in http.Header) {
 	named := connectionNames(in)
 	for name, values := range in {
-		if hopByHop(name) || named[name] || name == "Alt-Svc" || strings.HasPrefix(name, "X-Bottle-") {
+		if policy.HopByHop(name) || named[name] || name == "Alt-Svc" || strings.HasPrefix(name, "X-Bottle-") {
 			continue
 		}
 		out[name] = values
@@ -89,5 +68,5 @@ func trailerAllowed(name string, auth *credential) bool {
 	case "Host", "Content-Length", "Content-Encoding", "Content-Type", "Cookie", "Set-Cookie", "Alt-Svc":
 		return false
 	}
-	return !hopByHop(name) && (auth == nil || !isCredential(name))
+	return !policy.HopByHop(name) && (auth == nil || !policy.CarriesCredential(name))
 }

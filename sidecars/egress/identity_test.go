@@ -15,7 +15,7 @@ import (
 )
 
 func (b *bed) target(host string) string {
-	return hostPort(schemeHTTPS, authority{host, b.securePort})
+	return hostPort(schemeHTTPS, authority{Host: host, Port: b.securePort})
 }
 
 // One name per request: every way to name a second one is refused and logged.
@@ -109,7 +109,7 @@ func TestH2Authority(t *testing.T) {
 
 func TestPlainNames(t *testing.T) {
 	b := newBed(t, nil)
-	at := hostPort(schemeHTTP, authority{"allowed.test", b.plainPort})
+	at := hostPort(schemeHTTP, authority{Host: "allowed.test", Port: b.plainPort})
 	tests := []struct {
 		name, request string
 		status        int
@@ -243,8 +243,8 @@ func TestTunnelFailures(t *testing.T) {
 // Some clients use CONNECT for http:// too. What is inside is judged alike.
 func TestPlainTunnel(t *testing.T) {
 	b := newBed(t, nil)
-	at := hostPort(schemeHTTP, authority{"allowed.test", b.plainPort})
-	other := hostPort(schemeHTTP, authority{"other.test", b.plainPort})
+	at := hostPort(schemeHTTP, authority{Host: "allowed.test", Port: b.plainPort})
+	other := hostPort(schemeHTTP, authority{Host: "other.test", Port: b.plainPort})
 	tests := []struct {
 		name, connect, request string
 		status                 int

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/policy"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
 
@@ -29,30 +30,30 @@ func TestDecide(t *testing.T) {
 		reason string // "" allows
 		rule   string
 	}{
-		{"https", ask{method: get, scheme: "https", to: authority{"allowed.test", 443}}, "", "allowed.test"},
-		{"http", ask{method: get, scheme: "http", to: authority{"allowed.test", 80}}, "", "allowed.test"},
-		{"https on 80", ask{method: get, scheme: "https", to: authority{"allowed.test", 80}}, reasonPortNotAllowed, "allowed.test"},
-		{"http on 443", ask{method: get, scheme: "http", to: authority{"allowed.test", 443}}, reasonPortNotAllowed, "allowed.test"},
-		{"ssh port", ask{method: get, scheme: "https", to: authority{"allowed.test", 22}}, reasonPortNotAllowed, "allowed.test"},
-		{"listed port", ask{method: get, scheme: "https", to: authority{"ports.test", 8443}}, "", "ports.test"},
-		{"listed ports replace the default", ask{method: get, scheme: "https", to: authority{"ports.test", 443}}, reasonPortNotAllowed, "ports.test"},
-		{"unlisted", ask{method: get, scheme: "https", to: authority{"evil.test", 443}}, reasonHostNotAllowed, ""},
-		{"below an exact name", ask{method: get, scheme: "https", to: authority{"a.allowed.test", 443}}, reasonHostNotAllowed, ""},
-		{"wildcard", ask{method: get, scheme: "https", to: authority{"a.b.wild.test", 443}}, "", "*.wild.test"},
-		{"wildcard's apex", ask{method: get, scheme: "https", to: authority{"wild.test", 443}}, reasonHostNotAllowed, ""},
-		{"named address", ask{method: get, scheme: "https", to: authority{"10.0.0.1", 443}}, "", "10.0.0.1"},
-		{"other address", ask{method: get, scheme: "https", to: authority{"10.0.0.2", 443}}, reasonIPLiteral, ""},
-		{"octal address", ask{method: get, scheme: "https", to: authority{"012.0.0.1", 443}}, reasonIPLiteral, ""},
-		{"address below a wildcard's form", ask{method: get, scheme: "https", to: authority{"1.2.3.4", 443}}, reasonIPLiteral, ""},
-		{"credential over http", ask{method: get, scheme: "http", to: authority{"auth.test", 80}}, reasonPlainHTTP, "auth.test"},
-		{"credential over https", ask{method: get, scheme: "https", to: authority{"auth.test", 443}}, "", "auth.test"},
-		{"trace", ask{method: "TRACE", scheme: "https", to: authority{"allowed.test", 443}}, reasonMethod, "allowed.test"},
-		{"track", ask{method: "TRACK", scheme: "https", to: authority{"allowed.test", 443}}, reasonMethod, "allowed.test"},
-		{"connect inside", ask{method: "CONNECT", scheme: "https", inTunnel: true, to: authority{"allowed.test", 443}}, reasonConnectInside, "allowed.test"},
-		{"websocket", ask{method: get, scheme: "https", upgrade: "WebSocket", to: authority{"allowed.test", 443}}, "", "allowed.test"},
-		{"h2c", ask{method: get, scheme: "http", upgrade: "h2c", to: authority{"allowed.test", 80}}, reasonUpgrade, "allowed.test"},
-		{"two upgrades", ask{method: get, scheme: "https", upgrade: "websocket, h2c", to: authority{"allowed.test", 443}}, reasonUpgrade, "allowed.test"},
-		{"other upgrade", ask{method: get, scheme: "https", upgrade: "tls/1.0", to: authority{"allowed.test", 443}}, reasonUpgrade, "allowed.test"},
+		{"https", ask{method: get, scheme: "https", to: authority{Host: "allowed.test", Port: 443}}, "", "allowed.test"},
+		{"http", ask{method: get, scheme: "http", to: authority{Host: "allowed.test", Port: 80}}, "", "allowed.test"},
+		{"https on 80", ask{method: get, scheme: "https", to: authority{Host: "allowed.test", Port: 80}}, reasonPortNotAllowed, "allowed.test"},
+		{"http on 443", ask{method: get, scheme: "http", to: authority{Host: "allowed.test", Port: 443}}, reasonPortNotAllowed, "allowed.test"},
+		{"ssh port", ask{method: get, scheme: "https", to: authority{Host: "allowed.test", Port: 22}}, reasonPortNotAllowed, "allowed.test"},
+		{"listed port", ask{method: get, scheme: "https", to: authority{Host: "ports.test", Port: 8443}}, "", "ports.test"},
+		{"listed ports replace the default", ask{method: get, scheme: "https", to: authority{Host: "ports.test", Port: 443}}, reasonPortNotAllowed, "ports.test"},
+		{"unlisted", ask{method: get, scheme: "https", to: authority{Host: "evil.test", Port: 443}}, reasonHostNotAllowed, ""},
+		{"below an exact name", ask{method: get, scheme: "https", to: authority{Host: "a.allowed.test", Port: 443}}, reasonHostNotAllowed, ""},
+		{"wildcard", ask{method: get, scheme: "https", to: authority{Host: "a.b.wild.test", Port: 443}}, "", "*.wild.test"},
+		{"wildcard's apex", ask{method: get, scheme: "https", to: authority{Host: "wild.test", Port: 443}}, reasonHostNotAllowed, ""},
+		{"named address", ask{method: get, scheme: "https", to: authority{Host: "10.0.0.1", Port: 443}}, "", "10.0.0.1"},
+		{"other address", ask{method: get, scheme: "https", to: authority{Host: "10.0.0.2", Port: 443}}, reasonIPLiteral, ""},
+		{"octal address", ask{method: get, scheme: "https", to: authority{Host: "012.0.0.1", Port: 443}}, reasonIPLiteral, ""},
+		{"address below a wildcard's form", ask{method: get, scheme: "https", to: authority{Host: "1.2.3.4", Port: 443}}, reasonIPLiteral, ""},
+		{"credential over http", ask{method: get, scheme: "http", to: authority{Host: "auth.test", Port: 80}}, reasonPlainHTTP, "auth.test"},
+		{"credential over https", ask{method: get, scheme: "https", to: authority{Host: "auth.test", Port: 443}}, "", "auth.test"},
+		{"trace", ask{method: "TRACE", scheme: "https", to: authority{Host: "allowed.test", Port: 443}}, reasonMethod, "allowed.test"},
+		{"track", ask{method: "TRACK", scheme: "https", to: authority{Host: "allowed.test", Port: 443}}, reasonMethod, "allowed.test"},
+		{"connect inside", ask{method: "CONNECT", scheme: "https", inTunnel: true, to: authority{Host: "allowed.test", Port: 443}}, reasonConnectInside, "allowed.test"},
+		{"websocket", ask{method: get, scheme: "https", upgrade: "WebSocket", to: authority{Host: "allowed.test", Port: 443}}, "", "allowed.test"},
+		{"h2c", ask{method: get, scheme: "http", upgrade: "h2c", to: authority{Host: "allowed.test", Port: 80}}, reasonUpgrade, "allowed.test"},
+		{"two upgrades", ask{method: get, scheme: "https", upgrade: "websocket, h2c", to: authority{Host: "allowed.test", Port: 443}}, reasonUpgrade, "allowed.test"},
+		{"other upgrade", ask{method: get, scheme: "https", upgrade: "tls/1.0", to: authority{Host: "allowed.test", Port: 443}}, reasonUpgrade, "allowed.test"},
 	}
 	table := policyTable(t)
 	for _, tt := range tests {
@@ -72,43 +73,6 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-func TestGitPush(t *testing.T) {
-	tests := []struct {
-		path, query, contentType string
-		want                     bool
-	}{
-		{"/o/r.git/git-receive-pack", "", "", true},
-		{"/o/r.git/git-receive-pack/", "", "", true},
-		{"/o/r.git/GIT-Receive-Pack", "", "", true},
-		{"/o/r.git/git%2Dreceive%2dpack", "", "", true},
-		{"/o/r.git/git%252Dreceive-pack", "", "", true},
-		{"/o/r.git%2Fgit-receive-pack", "", "", true},
-		{"/o/r.git/git-receive-pack;v=1", "", "", true},
-		{"/o/r.git/git-receive-pack/./x/..", "", "", true},
-		{"/o/r.git%5cgit-receive-pack", "", "", true},
-		{"/o/r.git/git-receive-pack%00", "", "", true},
-		{"/o/r.git/info/refs", "service=git-receive-pack", "", true},
-		{"/o/r.git/info/refs", "a=%zz&service=git%2Dreceive-pack", "", true},
-		{"/o/r.git/info/refs", "service=git-upload-pack&service=git-receive-pack", "", true},
-		{"/o/r.git/info/x/../refs", "service=git-receive-pack", "", true},
-		{"/anything", "", "application/x-git-receive-pack-request", true},
-		{"/o/r.git/info/refs", "service=git-upload-pack", "", false},
-		{"/o/r.git/git-upload-pack", "", "application/x-git-upload-pack-request", false},
-		{"/blog/git-receive-pack-explained", "", "", false},
-		{"/git-receive-pack/docs", "", "", false},
-		{"/", "q=git-receive-pack", "", false},
-		{"", "", "", false},
-		{"/..", "", "", false},
-	}
-	for _, tt := range tests {
-		t.Run(tt.path+"?"+tt.query, func(t *testing.T) {
-			if got := isGitPush(ask{path: tt.path, query: tt.query, contentType: tt.contentType}); got != tt.want {
-				t.Errorf("isGitPush = %v, want %v", got, tt.want)
-			}
-		})
-	}
-}
-
 // FuzzDecide checks the promise itself with an independent, naive reading of
 // the table: nothing is allowed that no route names.
 func FuzzDecide(f *testing.F) {
@@ -118,7 +82,7 @@ func FuzzDecide(f *testing.F) {
 	f.Add("GET", "http", "127.1:80", "/", "", "")
 	table := policyTable(f)
 	f.Fuzz(func(t *testing.T, method, scheme, to, path, query, upgrade string) {
-		dest, err := parseAuthority(to, 443)
+		dest, err := policy.ParseAuthority(to, 443)
 		if err != nil || scheme != schemeHTTP && scheme != schemeHTTPS {
 			return
 		}
@@ -131,13 +95,13 @@ func FuzzDecide(f *testing.F) {
 		}
 		named := false
 		for _, host := range []string{"allowed.test", "ports.test", "auth.test", "10.0.0.1"} {
-			named = named || dest.host == host
+			named = named || dest.Host == host
 		}
-		named = named || strings.HasSuffix(dest.host, ".wild.test") && len(dest.host) > len(".wild.test")
+		named = named || strings.HasSuffix(dest.Host, ".wild.test") && len(dest.Host) > len(".wild.test")
 		if !named {
 			t.Fatalf("%v is allowed by %q", dest, r.rule)
 		}
-		if dest.host == "auth.test" && scheme == schemeHTTP {
+		if dest.Host == "auth.test" && scheme == schemeHTTP {
 			t.Fatal("a credential would go in the clear")
 		}
 		if method == "TRACE" || method == "CONNECT" || strings.HasSuffix(path, "/git-receive-pack") {

@@ -1,16 +1,17 @@
 package egress
 
 import (
-	"fmt"
 	"net/http"
+
+	"github.com/bottle-mcp/bottle-mcp/sidecars/policy"
 )
 
 // Layers say which part of the proxy decided.
 const (
-	layerParse    = "parse"    // the request itself is malformed or ambiguous
-	layerHost     = "host"     // host, port and scheme against the routes
+	layerParse    = "parse" // the request itself is malformed or ambiguous
+	layerHost     = policy.LayerHost
 	layerIdentity = "identity" // the names of one request differ
-	layerProtocol = "protocol" // method, upgrade, git
+	layerProtocol = policy.LayerProtocol
 	layerAddress  = "address"  // what the name resolves to
 	layerUpstream = "upstream" // the server beyond
 	layerProxy    = "proxy"    // the proxy's own limits
@@ -27,20 +28,20 @@ const (
 	reasonPortInvalid     = "port_invalid"
 	reasonNotProxy        = "not_a_proxy_request"
 	reasonScheme          = "scheme_not_supported"
-	reasonHostNotAllowed  = "host_not_allowed"
-	reasonPortNotAllowed  = "port_not_allowed"
-	reasonIPLiteral       = "ip_literal_refused"
-	reasonPlainHTTP       = "plain_http_refused"
+	reasonHostNotAllowed  = policy.ReasonHostNotAllowed
+	reasonPortNotAllowed  = policy.ReasonPortNotAllowed
+	reasonIPLiteral       = policy.ReasonIPLiteral
+	reasonPlainHTTP       = policy.ReasonPlainHTTP
 	reasonHostMismatch    = "host_mismatch"
 	reasonSNIMissing      = "sni_missing"
 	reasonSNIMismatch     = "sni_mismatch"
 	reasonPlaintext       = "plaintext_in_tunnel"
 	reasonClientTLS       = "client_tls_failed"
 	reasonClientTimeout   = "client_handshake_timeout"
-	reasonMethod          = "method_refused"
-	reasonConnectInside   = "connect_in_tunnel"
-	reasonUpgrade         = "upgrade_refused"
-	reasonGitPush         = "git_push_refused"
+	reasonMethod          = policy.ReasonMethod
+	reasonConnectInside   = policy.ReasonConnectInside
+	reasonUpgrade         = policy.ReasonUpgrade
+	reasonGitPush         = policy.ReasonGitPush
 	reasonAddress         = "address_not_public"
 	reasonResolve         = "name_not_resolved"
 	reasonUpstreamTLS     = "upstream_tls_failed"
@@ -107,15 +108,4 @@ func unavailable(reason, message string) *refusal {
 
 func upstreamRefusal(status int, reason, message string) *refusal {
 	return &refusal{Status: status, Layer: layerUpstream, Reason: reason, Message: message, Ask: askWait}
-}
-
-// askRoute tells which manifest entry would allow a host.
-func askRoute(host string) string {
-	return fmt.Sprintf("Ask the operator to add a route for host %q under egress.routes in this bottle's manifest, with the reason you need it; http://%s/allowlist lists what is allowed now.",
-		host, localHost)
-}
-
-// askPort tells which manifest entry would allow a port.
-func askPort(host string, port int) string {
-	return fmt.Sprintf("Ask the operator to add port %d to the route for %q in this bottle's manifest, with the reason you need it.", port, host)
 }

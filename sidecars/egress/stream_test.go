@@ -338,7 +338,7 @@ func TestUpstreamBreaksOff(t *testing.T) {
 		}
 		t.Run(path+" to HTTP/1.0", func(t *testing.T) {
 			c := b.raw()
-			at := hostPort(schemeHTTP, authority{"allowed.test", b.plainPort})
+			at := hostPort(schemeHTTP, authority{Host: "allowed.test", Port: b.plainPort})
 			c.send("GET http://" + at + path + " HTTP/1.0\r\nHost: " + at + "\r\n\r\n")
 			if raw, err := io.ReadAll(c.r); err == nil {
 				t.Errorf("a clean end after %q", raw)

@@ -1,4 +1,4 @@
-package egress
+package policy
 
 import (
 	"errors"
@@ -24,61 +24,61 @@ var (
 	errHostUser    = errors.New("user information before the host is not accepted")
 	errHostPercent = errors.New("percent encoding and zone identifiers are not accepted in a host")
 	errHostChar    = errors.New("the host name holds a character other than letters, digits, hyphen, underscore and dot")
-	errPort        = errors.New("the port must be one number from 1 to 65535 without leading zeros")
+	ErrPort        = errors.New("the port must be one number from 1 to 65535 without leading zeros")
 )
 
-// authority is a canonical host and port.
-type authority struct {
-	host string
-	port int
+// Authority is a canonical host and port.
+type Authority struct {
+	Host string
+	Port int
 }
 
-// parseAuthority reads "host" or "host:port" as it stands in a CONNECT line, a
+// ParseAuthority reads "host" or "host:port" as it stands in a CONNECT line, a
 // Host header, an :authority or an absolute URI. Without a port it takes
-// defaultPort; defaultPort 0 means that the port is required. It accepts less
+// implied; 0 means that the port is required. It accepts less
 // than RFC 3986: no brackets, user information, escapes or zone.
-func parseAuthority(s string, defaultPort int) (authority, error) {
-	name, port := s, defaultPort
+func ParseAuthority(s string, implied int) (Authority, error) {
+	name, port := s, implied
 	if i := strings.IndexByte(s, ':'); i >= 0 {
 		// The host is judged first: "[::1]:443" is about brackets, not ports.
-		if _, err := parseHost(s[:i]); err != nil {
-			return authority{}, err
+		if _, err := ParseHost(s[:i]); err != nil {
+			return Authority{}, err
 		}
 		n, err := parsePort(s[i+1:])
 		if err != nil {
-			return authority{}, err
+			return Authority{}, err
 		}
 		name, port = s[:i], n
 	}
-	host, err := parseHost(name)
+	host, err := ParseHost(name)
 	if err != nil {
-		return authority{}, err
+		return Authority{}, err
 	}
 	if port == 0 {
-		return authority{}, errPort
+		return Authority{}, ErrPort
 	}
-	return authority{host: host, port: port}, nil
+	return Authority{Host: host, Port: port}, nil
 }
 
 func parsePort(s string) (int, error) {
 	if s == "" || len(s) > 5 || s[0] == '0' {
-		return 0, errPort
+		return 0, ErrPort
 	}
 	for _, c := range []byte(s) {
 		if c < '0' || c > '9' {
-			return 0, errPort
+			return 0, ErrPort
 		}
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n > 65535 {
-		return 0, errPort
+		return 0, ErrPort
 	}
 	return n, nil
 }
 
-// parseHost returns the canonical form of a host: lower case, one trailing dot
-// stripped. Names and dotted IPv4 addresses share this form; see literalIP.
-func parseHost(s string) (string, error) {
+// ParseHost returns the canonical form of a host: lower case, one trailing dot
+// stripped. Names and dotted IPv4 addresses share this form; see LiteralIP.
+func ParseHost(s string) (string, error) {
 	if s == "" {
 		return "", errHostEmpty
 	}
@@ -127,10 +127,10 @@ func checkHostByte(c byte) error {
 	return errHostChar
 }
 
-// looksNumeric reports whether a resolver or a URL library might read host as
+// NumericHost reports whether a resolver or a URL library might read host as
 // an IPv4 address: "10.0.0.1", "127.1", "2130706433", "0x7f.1", "0177.0.0.1".
 // The rule is that of the URL standard: the last label is a number.
-func looksNumeric(host string) bool {
+func NumericHost(host string) bool {
 	last := host[strings.LastIndexByte(host, '.')+1:]
 	if digits, ok := strings.CutPrefix(last, "0x"); ok {
 		return strings.Trim(digits, "0123456789abcdef") == ""
@@ -138,8 +138,8 @@ func looksNumeric(host string) bool {
 	return strings.Trim(last, "0123456789") == ""
 }
 
-// literalIP returns the address that host spells in canonical dotted form.
-func literalIP(host string) (netip.Addr, bool) {
+// LiteralIP returns the address that host spells in canonical dotted form.
+func LiteralIP(host string) (netip.Addr, bool) {
 	addr, err := netip.ParseAddr(host)
 	if err != nil || !addr.Is4() {
 		return netip.Addr{}, false

@@ -1,0 +1,139 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// HopByHop reports whether a header concerns one connection only and is never
+// passed on. name is in canonical form.
+func HopByHop(name string) bool {
+	switch name {
+	case "Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings":
+		return true
+	}
+	return strings.HasPrefix(name, "Proxy-")
+}
+
+// CarriesCredential reports whether a header carries a credential of the
+// agent's own. Servers that hand headers to programs as variables do not tell
+// "_" from "-", so neither does this.
+func CarriesCredential(name string) bool {
+	switch strings.ReplaceAll(strings.ToLower(name), "_", "-") {
+	case "authorization", "proxy-authorization", "x-authorization",
+		"x-api-key", "api-key", "apikey", "x-goog-api-key", "x-auth-token", "x-access-token",
+		"private-token", "job-token", "deploy-token":
+		return true
+	}
+	return false
+}
+
+// checkHeaderName refuses what cannot be compared, or what a rule on it would
+// not mean.
+func checkHeaderName(name string) error {
+	if name == "" || len(name) > 128 {
+		return errors.New("a header's name must have 1 to 128 characters")
+	}
+	for _, c := range []byte(name) {
+		if !isToken(c) {
+			return errors.New("a header's name may hold letters, digits and !#$%&'*+-.^_`|~ only")
+		}
+	}
+	folded := http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
+	switch {
+	case HopByHop(folded):
+		return errors.New("this header concerns the connection to the proxy and does not travel on")
+	case CarriesCredential(folded), folded == "Cookie", folded == "Set-Cookie":
+		return errors.New("a credential has no place in a policy, which everybody may read; inject it with auth")
+	case folded == "Host" || folded == "Content-Length":
+		return errors.New("this header says where the request goes or ends and is checked as such; use host, paths and methods")
+	case kindOf(folded) != plainHeader:
+		return fmt.Errorf("this header replaces the method or path to some servers; use methods and paths")
+	}
+	return nil
+}
+
+func isToken(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
+		strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
+}
+
+// headerKind tells the headers that some servers take for the method or path.
+type headerKind int
+
+const (
+	plainHeader headerKind = iota
+	methodHeader
+	pathHeader
+)
+
+func kindOf(name string) headerKind {
+	if len(name) < len("X-Http-Method") || name[0]|0x20 != 'x' {
+		return plainHeader
+	}
+	for _, s := range [...]string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"} {
+		if sameHeader(name, s) {
+			return methodHeader
+		}
+	}
+	for _, s := range [...]string{"X-Original-Url", "X-Rewrite-Url", "X-Original-Uri", "X-Rewrite-Uri", "X-Forwarded-Uri", "X-Forwarded-Path"} {
+		if sameHeader(name, s) {
+			return pathHeader
+		}
+	}
+	return plainHeader
+}
+
+// sameHeader compares names as servers do that do not tell "_" from "-".
+func sameHeader(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if foldByte(a[i]) != foldByte(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func foldByte(c byte) byte {
+	switch {
+	case 'A' <= c && c <= 'Z':
+		return c | 0x20
+	case c == '_':
+		return '-'
+	}
+	return c
+}
+
+// holds reports whether the header occurs once, in one spelling, travels on,
+// and has a value that the rule accepts.
+func (r *headerRule) holds(h http.Header) bool {
+	values := h[r.name]
+	if len(values) != 1 {
+		return false
+	}
+	for name := range h {
+		if len(name) == len(r.name) && name != r.name && sameHeader(name, r.name) {
+			return false
+		}
+	}
+	for _, line := range h["Connection"] {
+		for word := range strings.SplitSeq(line, ",") {
+			if sameHeader(strings.Trim(word, " \t"), r.name) {
+				return false
+			}
+		}
+	}
+	return r.accepts(values[0])
+}
+
+func (r *headerRule) accepts(value string) bool {
+	if r.expr != nil {
+		return len(value) <= maxPath && r.expr.MatchString(value)
+	}
+	return value == r.value
+}

@@ -1,0 +1,36 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+// RequestFor returns the request that a client would make of an absolute
+// http:// or https:// URL, without headers.
+func RequestFor(method, rawURL string) (Request, error) {
+	scheme, rest, ok := strings.Cut(rawURL, "://")
+	scheme = strings.ToLower(scheme)
+	if !ok || scheme != schemeHTTP && scheme != schemeHTTPS {
+		return Request{}, errors.New("give an absolute URL that begins with http:// or https://")
+	}
+	if !isMethod(method) {
+		return Request{}, fmt.Errorf("%.40q is no method; write it in upper case, as in GET", method)
+	}
+	rest, _, _ = strings.Cut(rest, "#")
+	name, path := rest, ""
+	if i := strings.IndexAny(rest, `/?\`); i >= 0 {
+		name, path = rest[:i], rest[i:]
+	}
+	to, err := ParseAuthority(name, defaultPort(scheme))
+	if err != nil {
+		return Request{}, fmt.Errorf("the URL's host: %w", err)
+	}
+	path, query, _ := strings.Cut(path, "?")
+	// The proxy judges and forwards what net/url makes of the path.
+	if u, err := url.ParseRequestURI(path); path != "" && err == nil {
+		path = u.EscapedPath()
+	}
+	return Request{Scheme: scheme, Method: method, Host: to.Host, Port: to.Port, RawPath: path, RawQuery: query}, nil
+}
