@@ -162,7 +162,9 @@ func (l layout) fill(o Options) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "go", "build", "-o", l.standin(), standinPackage).CombinedOutput()
+	build := exec.CommandContext(ctx, "go", "build", "-o", l.standin(), standinPackage)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // it is also the guests' init, where there is no C library
+	out, err := build.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("the stand-in cannot be built: %w: %s", err, out)
 	}
