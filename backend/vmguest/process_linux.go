@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -11,26 +12,35 @@ import (
 
 // process is one process as a scan of /proc saw it.
 type process struct {
-	pid, parent int
+	pid, parent, group int
 	// started tells a process from a later one with the same pid.
 	started uint64
 	dead    bool
 }
 
-// processes lists everything that runs.
-func processes() map[int]process {
+// pids lists everything that runs, the newest first as a rule: what forks and
+// ends all the time has to be looked at soon.
+func pids() []int {
 	dir, err := os.Open("/proc")
 	if err != nil {
 		return nil
 	}
 	defer func() { _ = dir.Close() }()
 	names, _ := dir.Readdirnames(-1)
-	out := make(map[int]process, len(names))
+	out := make([]int, 0, len(names))
 	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil {
-			continue
+		if pid, err := strconv.Atoi(name); err == nil {
+			out = append(out, pid)
 		}
+	}
+	slices.Reverse(out)
+	return out
+}
+
+// processes looks at everything that runs.
+func processes() map[int]process {
+	out := map[int]process{}
+	for _, pid := range pids() {
 		if p, ok := lookAt(pid); ok {
 			out[pid] = p
 		}
@@ -53,6 +63,7 @@ func procPath(pid int, name string) string { return "/proc/" + strconv.Itoa(pid)
 const (
 	statState   = 0
 	statParent  = 1
+	statGroup   = 2
 	statThreads = 17
 	statStarted = 19
 )
@@ -63,16 +74,17 @@ func parseStat(pid int, stat []byte) (process, bool) {
 		return process{}, false
 	}
 	parent, err1 := strconv.Atoi(string(f[statParent]))
+	group, err4 := strconv.Atoi(string(f[statGroup]))
 	threads, err2 := strconv.Atoi(string(f[statThreads]))
 	started, err3 := strconv.ParseUint(string(f[statStarted]), 10, 64)
-	if errors.Join(err1, err2, err3) != nil {
+	if errors.Join(err1, err2, err3, err4) != nil {
 		return process{}, false
 	}
 	// A process whose first thread has ended looks like a zombie as long as its
 	// other threads run.
 	state := f[statState][0]
 	dead := state == 'X' || (state == 'Z' && threads <= 1)
-	return process{pid: pid, parent: parent, started: started, dead: dead}, true
+	return process{pid: pid, parent: parent, group: group, started: started, dead: dead}, true
 }
 
 // send sends a signal to p and to no later process with its pid.

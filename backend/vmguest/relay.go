@@ -40,7 +40,8 @@ func (r relay) serve(ctx context.Context, listener net.Listener) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { _ = listener.Close() })()
+	release := context.AfterFunc(ctx, func() { _ = listener.Close() })
+	defer release()
 	slots := make(chan struct{}, r.limit)
 	for {
 		client, err := listener.Accept()
@@ -88,7 +89,8 @@ func (r relay) carry(ctx context.Context, client net.Conn) {
 	defer func() { _ = server.Close() }()
 	// Closing both ends the copies below, when ctx ends or one direction breaks.
 	sever := func() { _, _ = client.Close(), server.Close() }
-	defer context.AfterFunc(ctx, sever)()
+	release := context.AfterFunc(ctx, sever)
+	defer release()
 	var wg sync.WaitGroup
 	for _, way := range [][2]net.Conn{{server, client}, {client, server}} {
 		wg.Go(func() {

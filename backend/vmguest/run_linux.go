@@ -17,16 +17,18 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/walls"
 )
 
-// Timings of a wrapper.
-const (
-	// endTime is how long the tree of an ended command may take to die.
-	endTime = 2 * time.Second
-	// gracePoll is how often a tree is looked at that was asked to end.
-	gracePoll = 10 * time.Millisecond
-)
+// endTime is how long the tree of an ended command may take to die.
+const endTime = 2 * time.Second
 
-// spareThreads are this process's own, see reserveThreads.
-const spareThreads = 4
+// killNow is the signal by which "guest signal" has the wrapper kill its tree
+// without a grace.
+const killNow = unix.SIGQUIT
+
+// What this process needs once the command runs, see reserveThreads.
+const (
+	spareThreads = 4
+	processors   = 2
+)
 
 // runMain is "guest run". Its exit code is the command's, for people; callers
 // read the trailer.
@@ -129,25 +131,28 @@ func (l *list) Set(s string) error { *l = append(*l, s); return nil }
 type wrapper struct {
 	runOptions
 	tree tree
-	// child and stop are signals: a child has ended; end the command.
-	child, stop, other chan os.Signal
-	main               int
-	ended              bool
-	status             backend.ExitStatus
+	// child, stop and now are signals: a child has ended; end the command; kill
+	// it.
+	child, stop, now, other chan os.Signal
+	main                    int
+	ended                   bool
+	status                  backend.ExitStatus
 }
 
 func newWrapper(o runOptions) *wrapper {
 	w := &wrapper{
 		runOptions: o,
 		tree:       tree{roots: map[int]bool{os.Getpid(): true}, marker: marker(o.token)},
-		child:      make(chan os.Signal, 1), stop: make(chan os.Signal, 1), other: make(chan os.Signal, 1),
+		child:      make(chan os.Signal, 1), stop: make(chan os.Signal, 1),
+		now: make(chan os.Signal, 1), other: make(chan os.Signal, 1),
 	}
 	// Whatever can be caught is: no stray signal may end the wrapper before its
 	// command. Caught signals, unlike ignored ones, are the default again in the
 	// command.
 	signal.Notify(w.other)
 	signal.Notify(w.child, unix.SIGCHLD)
-	signal.Notify(w.stop, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
+	signal.Notify(w.stop, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	signal.Notify(w.now, killNow)
 	return w
 }
 
@@ -166,14 +171,19 @@ func (w *wrapper) run() backend.ExitStatus {
 		select {
 		case <-w.child:
 			w.reap()
+			continue
 		case <-w.stop:
-			w.end()
-			return w.status
+			w.end(w.grace)
+		case <-w.now:
+			w.end(0)
 		}
+		return w.status
 	}
-	select {
-	case <-w.stop: // it came with the end
-		w.end()
+	select { // what came with the end
+	case <-w.stop:
+		w.end(w.grace)
+	case <-w.now:
+		w.end(0)
 	default:
 	}
 	return w.status
@@ -183,36 +193,27 @@ func (w *wrapper) run() backend.ExitStatus {
 // terminal or a group are either its or the wrapper's.
 func (w *wrapper) start(c program) backend.ExitStatus {
 	mark(w.tree.marker)
-	limit, restore := limitProcesses()
+	limitProcesses()
 	pid, _, err := syscall.StartProcess(c.path, c.argv, &syscall.ProcAttr{
 		Dir: c.dir, Env: c.env, Files: []uintptr{0, 1, 2},
 		Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: unix.SIGKILL},
 	})
-	restore()
 	if err != nil {
 		return startFailure(c.path, err)
 	}
 	w.main = pid
-	if limit != nil {
-		// Until here the hard limit was the wrapper's, which it cannot lower for
-		// the child alone.
-		_ = unix.Prlimit(pid, unix.RLIMIT_NPROC, limit, nil)
-	}
 	return backend.ExitStatus{}
 }
 
-// limitProcesses lowers the limit that the next child inherits by what is spare,
-// and returns it and how this process gets its own back.
-func limitProcesses() (*unix.Rlimit, func()) {
+// limitProcesses keeps what is spare from the command, and from this process,
+// which needs no more. Where there is no limit nothing is spare.
+func limitProcesses() {
 	var own unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &own); err != nil || own.Cur == unix.RLIM_INFINITY {
-		return nil, func() {}
+		return
 	}
 	n := commandProcesses(own.Cur)
-	if err := unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: n, Max: own.Max}); err != nil {
-		return nil, func() {}
-	}
-	return &unix.Rlimit{Cur: n, Max: n}, func() { _ = unix.Setrlimit(unix.RLIMIT_NPROC, &own) }
+	_ = unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: n, Max: n}) // lowering is always allowed
 }
 
 // commandProcesses is the command's part of a limit of processes.
@@ -222,6 +223,7 @@ func commandProcesses(limit uint64) uint64 { return limit - min(SpareProcesses, 
 // Once the command has used up all processes there are, none can be started,
 // and a Go program ends of that.
 func reserveThreads(n int) {
+	runtime.GOMAXPROCS(processors)
 	var all, here sync.WaitGroup
 	here.Add(n)
 	for range n {
@@ -235,36 +237,51 @@ func reserveThreads(n int) {
 	all.Wait()
 }
 
-// end ends the whole tree: SIGTERM and its grace, where it has one, then
-// SIGKILL.
-func (w *wrapper) end() {
-	if w.grace > 0 {
+// end ends the whole tree: SIGTERM, the grace, SIGKILL.
+func (w *wrapper) end(grace time.Duration) {
+	if grace > 0 {
 		w.tree.signal(unix.SIGTERM)
-		for until := time.Now().Add(w.grace); time.Now().Before(until); time.Sleep(gracePoll) {
-			if w.reap(); w.ended && w.tree.empty() {
-				return
-			}
+		if w.allEnd(grace) {
+			return
 		}
 	}
 	w.tree.kill(endTime, w.reap)
-	if w.reap(); !w.ended { // it hangs in the kernel
+	if !w.ended { // it hangs in the kernel
 		w.ended, w.status = true, backend.ExitStatus{Code: shellSignal + int(unix.SIGKILL), Signal: int(unix.SIGKILL)}
 	}
 }
 
-// reap collects everything that has died.
-func (w *wrapper) reap() {
+// allEnd waits until the whole tree has ended, or somebody has no patience.
+func (w *wrapper) allEnd(within time.Duration) bool {
+	late := time.NewTimer(within)
+	defer late.Stop()
+	for !w.reap() {
+		select {
+		case <-w.child:
+		case <-w.now:
+			return false
+		case <-late.C:
+			return false
+		}
+	}
+	return true
+}
+
+// reap collects everything that has died. It returns true when nothing of the
+// tree is left: as the reaper of all its orphans this process has a child as
+// long as any of it exists.
+func (w *wrapper) reap() bool {
 	for {
 		var ws unix.WaitStatus
 		var ru unix.Rusage
 		pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, &ru)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil || pid <= 0 {
-			return
-		}
-		if pid == w.main {
+		switch {
+		case err == unix.EINTR:
+		case err == unix.ECHILD:
+			return true
+		case err != nil || pid <= 0:
+			return false
+		case pid == w.main:
 			w.ended, w.status = true, exitStatus(ws, &ru)
 		}
 	}

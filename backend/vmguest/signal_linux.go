@@ -11,11 +11,12 @@ import (
 
 // Timings of "guest signal".
 const (
-	// treeTime is how long a tree may take to be killed.
-	treeTime = 900 * time.Millisecond
-	// tellTime is how long the wrapper may take to tell the end of a command
-	// whose tree was killed.
-	tellTime = 250 * time.Millisecond
+	// aloneTime is how long the wrapper has to kill its tree by itself.
+	aloneTime = 300 * time.Millisecond
+	// treeTime is how long the verb then kills too.
+	treeTime = 600 * time.Millisecond
+	// restTime is for what is left when the wrapper was killed.
+	restTime = 250 * time.Millisecond
 	gonePoll = 2 * time.Millisecond
 )
 
@@ -57,26 +58,33 @@ func sendSignal(token string, sig unix.Signal, whole bool) int {
 	return 0
 }
 
-// end kills the tree, has the wrapper tell, and leaves nothing.
+// end kills the tree and the wrapper. The wrapper does it best: it has the
+// kernel's word for when nothing is left, and tells the status. But the command
+// may have stopped or killed it.
 func (t tree) end(wrappers []process) int {
 	if len(wrappers) == 0 && t.empty() {
 		return SignalNone
 	}
-	nothing := func() {}
-	t.kill(treeTime, nothing)
 	for _, w := range wrappers {
-		w.send(unix.SIGCONT) // the command may have stopped it
+		w.send(unix.SIGCONT)
+		w.send(killNow)
 	}
-	left := func(w process) bool { return !w.gone() }
-	for until := time.Now().Add(tellTime); slices.ContainsFunc(wrappers, left) && time.Now().Before(until); {
+	ended := func() bool {
+		return !slices.ContainsFunc(wrappers, func(w process) bool { return !w.gone() })
+	}
+	for until := time.Now().Add(aloneTime); !ended() && time.Now().Before(until); {
 		time.Sleep(gonePoll)
 	}
-	// A wrapper that is still there cannot write, or is a process of the
-	// command's that pretends to be one.
+	if !ended() {
+		t.kill(treeTime, ended)
+	}
+	// A wrapper that is still there is a process of the command's that pretends
+	// to be one, or cannot go on.
 	for _, w := range wrappers {
 		w.send(unix.SIGKILL)
 	}
-	if !(tree{marker: t.marker}).kill(tellTime, nothing) {
+	rest := tree{marker: t.marker}
+	if !rest.kill(restTime, rest.empty) {
 		return SignalLeft
 	}
 	return 0

@@ -13,7 +13,7 @@ const (
 	// tellPatience is how long a reader may take who does not read.
 	tellPatience = 10 * time.Minute
 	// tellHurry is how long the trailer is tried once nobody wants it any more.
-	tellHurry = 300 * time.Millisecond
+	tellHurry = 200 * time.Millisecond
 	// tellPoll bounds one wait for room.
 	tellPoll = 100 // milliseconds
 )
@@ -21,7 +21,7 @@ const (
 const stderrFD = 2
 
 // tell writes the trailer. It does not wait for ever: whoever asked for the
-// command may have gone, and SIGTERM says so.
+// command may have gone, and a signal says so.
 func (w *wrapper) tell(t Trailer) error {
 	line, err := t.Encode(w.token)
 	if err != nil {
@@ -39,6 +39,8 @@ func (w *wrapper) tell(t Trailer) error {
 			}
 			return nil
 		case <-w.stop:
+			patience.Reset(tellHurry)
+		case <-w.now:
 			patience.Reset(tellHurry)
 		case <-patience.C:
 			return errors.New("nobody reads the command's status")

@@ -22,8 +22,9 @@ const (
 	// freezeRounds bounds the chase after what forks while it is being stopped;
 	// what gets away is stopped the next time.
 	freezeRounds = 8
-	killPauseMin = time.Millisecond
-	killPauseMax = 20 * time.Millisecond
+	emptyLooks   = 3
+	firstPause   = time.Millisecond
+	longestPause = 20 * time.Millisecond
 )
 
 // marker is the value of the hard limit RLIMIT_RTTIME (microseconds that a
@@ -40,18 +41,34 @@ func mark(value uint64) {
 	_ = unix.Setrlimit(unix.RLIMIT_RTTIME, &unix.Rlimit{Cur: value, Max: value})
 }
 
-// members lists what is alive of the tree.
-func (t tree) members() []process {
-	all := processes()
+// members lists what is alive of the tree. sight sees each as soon as it is
+// found: what forks and ends all the time would be gone after the look.
+func (t tree) members(sight func(process)) []process {
 	self := os.Getpid()
-	below := map[int]bool{}
-	var out []process
-	for pid, p := range all {
-		if p.dead || pid == self || t.roots[pid] {
+	all := map[int]process{}
+	var out, unmarked []process
+	found := func(p process) {
+		sight(p)
+		out = append(out, p)
+	}
+	for _, pid := range pids() {
+		p, ok := lookAt(pid)
+		if !ok {
 			continue
 		}
-		if t.descends(all, below, p) || t.marked(pid) {
-			out = append(out, p)
+		all[pid] = p
+		switch {
+		case p.dead || pid == self || t.roots[pid]:
+		case t.marked(pid):
+			found(p)
+		default:
+			unmarked = append(unmarked, p)
+		}
+	}
+	below := map[int]bool{}
+	for _, p := range unmarked {
+		if t.descends(all, below, p) {
+			found(p)
 		}
 	}
 	return out
@@ -91,26 +108,32 @@ func (t tree) marked(pid int) bool {
 
 // signal sends sig to every member once.
 func (t tree) signal(sig unix.Signal) {
-	for _, p := range t.members() {
+	for _, p := range t.members(func(process) {}) {
 		p.send(sig)
 	}
 }
 
-// empty reports that nothing of the tree is left. It looks twice: while the
-// first look goes on, a process whose parent ends is found below neither.
-func (t tree) empty() bool { return len(t.members()) == 0 && len(t.members()) == 0 }
+// empty reports that nothing of the tree is found, several times: what forks and
+// ends between a list and a look is missed. Only a wrapper can tell for sure,
+// see reap.
+func (t tree) empty() bool {
+	for range emptyLooks {
+		if len(t.members(func(process) {})) > 0 {
+			return false
+		}
+	}
+	return true
+}
 
-// kill stops everything, so that nothing forks away, and kills it, until
-// nothing is left or the time is over. meanwhile is called in between; it reaps
-// where that is the caller's duty.
-func (t tree) kill(within time.Duration, meanwhile func()) (done bool) {
+// kill stops everything, so that nothing forks away, and kills it, until gone
+// says that nothing is left or the time is over.
+func (t tree) kill(within time.Duration, gone func() bool) bool {
 	end := time.Now().Add(within)
-	for pause := killPauseMin; ; pause = min(2*pause, killPauseMax) {
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		for _, p := range t.freeze() {
 			p.send(unix.SIGKILL)
 		}
-		meanwhile()
-		if t.empty() {
+		if gone() {
 			return true
 		}
 		if time.Now().After(end) {
@@ -120,21 +143,38 @@ func (t tree) kill(within time.Duration, meanwhile func()) (done bool) {
 	}
 }
 
-// freeze stops the tree and returns what it then consists of.
+// freeze stops the tree and returns what it then consists of. A signal to a
+// group reaches all of it at one moment, which a fork cannot straddle; only who
+// makes new groups all the time has to be chased.
 func (t tree) freeze() []process {
-	stopped := map[process]bool{}
+	type life struct {
+		pid     int
+		started uint64
+	}
+	stopped, groups := map[life]bool{}, map[int]bool{}
 	for round := 0; ; round++ {
-		members := t.members()
 		fresh := false
-		for _, p := range members {
-			if !stopped[p] {
-				fresh = true
-				stopped[p] = true
-				p.send(unix.SIGSTOP)
+		members := t.members(func(p process) {
+			l := life{p.pid, p.started}
+			if stopped[l] {
+				return
 			}
-		}
+			fresh, stopped[l] = true, true
+			p.send(unix.SIGSTOP)
+			if !groups[p.group] && t.owns(p.group) {
+				_ = unix.Kill(-p.group, unix.SIGSTOP)
+			}
+			groups[p.group] = true
+		})
 		if !fresh || round == freezeRounds {
 			return members
 		}
 	}
+}
+
+// owns reports whether a process group is the tree's alone: its leader is a
+// member, and nobody joins a group from another session. A wrapper, and its
+// child for a moment, are in the group of whoever executed it.
+func (t tree) owns(group int) bool {
+	return group > 1 && !t.roots[group] && group != unix.Getpgrp() && t.marked(group)
 }

@@ -1,0 +1,71 @@
+package vmguest
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
+)
+
+func TestNewToken(t *testing.T) {
+	a, b := NewToken(), NewToken()
+	if a == b || !validToken(a) || !validToken(b) {
+		t.Errorf("tokens %q and %q", a, b)
+	}
+	for _, bad := range []string{"", "00", strings.ToUpper(a[:31]) + "F", a + "00", strings.Repeat("g", 32)} {
+		if validToken(bad) {
+			t.Errorf("token %q is taken", bad)
+		}
+	}
+}
+
+func TestArgv(t *testing.T) {
+	const b = backend.GuestBinary
+	tests := map[string]struct {
+		got  []string
+		want string
+	}{
+		"run": {
+			RunArgv(backend.Command{Argv: []string{"ls", "--", "-l"}}, "T"),
+			b + " guest run --token T --user-home /home/agent -- ls -- -l",
+		},
+		"run everything": {
+			RunArgv(backend.Command{Argv: []string{"id"}, Dir: "sub", User: "root", Env: []string{"A=1"}, Grace: time.Hour}, "T"),
+			b + " guest run --token T --grace 1000 --dir sub --user-home /root --env HOME=/root --env USER=root --env LOGNAME=root --env A=1 -- id",
+		},
+		"run no text": {
+			RunArgv(backend.Command{Argv: []string{"a", "\xff"}, Env: []string{"B=1"}, Grace: 1}, "T"),
+			b + " guest run --token T --hex --grace 1 --user-home 2f686f6d652f6167656e74 --env 423d31 -- 61 ff",
+		},
+		"signal":      {SignalArgv("T", 15, false), b + " guest signal --token T --signal 15"},
+		"signal tree": {SignalArgv("T", 9, true), b + " guest signal --token T --signal 9 --tree"},
+		"idle":        {IdleArgv(1500*time.Millisecond, map[int]string{9100: "/b", 9099: "/a"}), b + " guest idle --seconds 2 --relay 9099=/a --relay 9100=/b"},
+		"idle no time": {
+			IdleArgv(-time.Hour, nil), b + " guest idle --seconds 1",
+		},
+		"roots": {RootsArgv(), b + " guest roots"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := strings.Join(tt.got, " "); got != tt.want {
+				t.Errorf("\n%s, want\n%s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestHomePhases(t *testing.T) {
+	var names []string
+	for _, p := range HomePhases() {
+		i := slices.Index(p.Argv, "--phase")
+		names = append(names, p.Argv[i+1])
+		if want := map[string]int{"open": 0, "make": backend.AgentUID, "close": 0}[p.Argv[i+1]]; p.UID != want {
+			t.Errorf("phase %s runs as %d", p.Argv[i+1], p.UID)
+		}
+	}
+	if !slices.Equal(names, []string{"open", "make", "close"}) {
+		t.Errorf("phases %q", names)
+	}
+}
