@@ -29,8 +29,8 @@ func TestPlanImageAndGate(t *testing.T) {
 		{name: "missing Dockerfile", bottle: "agent_provider: {dockerfile: /nowhere/Dockerfile}", images: true, want: "/nowhere/Dockerfile is no readable file"},
 		{name: "directory", bottle: "agent_provider: {dockerfile: /}", images: true, want: "/ is no readable file"},
 		{name: "backend without images", bottle: "image: debian", want: `runs this host's programs and no image`},
-		{name: "repositories", bottle: "git-gate: {repos: {app: {}}}", want: `cannot serve git-gate, which the repositories ["app"] need: ` + reason},
-		{name: "repositories served", bottle: "git-gate: {repos: {app: {}}}", services: []sidecars.Service{sidecars.Egress, sidecars.GitGate}},
+		{name: "repositories", bottle: "git-gate: {repos: {app: {url: \"git@example.com:app.git\", identity: /key}}}", want: `cannot serve git-gate, which the repositories ["app"] need: ` + reason},
+		{name: "repositories served", bottle: "git-gate: {repos: {app: {url: \"git@example.com:app.git\", identity: /key}}}", services: []sidecars.Service{sidecars.Egress, sidecars.GitGate}},
 		{name: "no repositories", bottle: "git-gate: {repos: {}}"},
 	}
 	for _, tt := range tests {

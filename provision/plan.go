@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -44,6 +45,7 @@ type draft struct {
 	plan     *Plan
 	r        *resolvedPlan
 	bottle   *manifest.Bottle
+	agent    *manifest.Agent // nil = none
 	problems []error
 }
 
@@ -62,6 +64,7 @@ func (m *Manager) Plan(ctx context.Context, req LaunchRequest) (*Plan, error) {
 	d.text()
 	d.workspace()
 	if d.manifests() {
+		d.unsupported()
 		if err := d.backend(ctx); err != nil {
 			return nil, err
 		}
@@ -126,7 +129,7 @@ func (d *draft) manifests() bool {
 			d.problems = append(d.problems, err)
 			return false
 		}
-		body = agent.Prompt
+		d.agent, body = agent, agent.Prompt
 		if len(names) == 0 && agent.Bottle != "" {
 			names = []string{agent.Bottle}
 		}
@@ -196,7 +199,7 @@ func (d *draft) backend(ctx context.Context) error {
 // services are those that the bottle needs. A bottle never runs with less.
 func (d *draft) services() {
 	d.plan.Services = []sidecars.Service{sidecars.Egress}
-	if len(d.bottle.GitRepos) > 0 {
+	if len(d.bottle.Repos) > 0 {
 		d.plan.Services = append(d.plan.Services, sidecars.GitGate)
 	}
 	for _, svc := range d.plan.Services {
@@ -211,7 +214,7 @@ func (d *draft) services() {
 		}
 		what := ""
 		if svc == sidecars.GitGate {
-			what = fmt.Sprintf(", which the repositories %q need", d.bottle.GitRepos)
+			what = fmt.Sprintf(", which the repositories %q need", slices.Sorted(maps.Keys(d.bottle.Repos)))
 		}
 		d.fail("backend", "%s cannot serve %s%s: %s; choose another backend, or take it out of the bottle", d.plan.Backend, svc, what, why)
 	}

@@ -10,7 +10,7 @@ import (
 // FuzzBottle checks that any bytes give either a bottle whose every part is
 // valid, or an error that names the file.
 func FuzzBottle(f *testing.F) {
-	for _, pattern := range []string{"testdata/good/*.md", "testdata/broken/*.md"} {
+	for _, pattern := range []string{"testdata/good/bottles/*.md", "testdata/broken/*.md"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			f.Fatalf("no seeds in %s: %v", pattern, err)

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,7 +22,7 @@ func TestImage(t *testing.T) {
 		"bottles/in-home.md":   "---\nagent_provider: {dockerfile: ~/agent/Dockerfile}\n---\n",
 		"bottles/child.md":     "---\nextends: reference\nttl: 1h\n---\n",
 		"bottles/other.md":     "---\nextends: reference\nagent_provider: {dockerfile: /srv/Dockerfile}\n---\n",
-		"bottles/gate.md":      "---\ngit-gate:\n  repos:\n    web: {url: \"ssh://git@example.com/web.git\", host_key: x}\n    app: {url: \"ssh://git@example.com/app.git\"}\n---\n",
+		"bottles/gate.md":      "---\ngit-gate:\n  repos:\n    web: {url: \"ssh://git@example.com/web.git\", identity: /key}\n    app: {url: \"git@example.com:app.git\", identity: /key}\n---\n",
 		"bottles/below.md":     "---\nextends: gate\n---\n",
 		"bottles/without.md":   "---\nextends: gate\ngit-gate: {repos: {}}\n---\n",
 	})
@@ -46,8 +47,8 @@ func TestImage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if b.Image != tt.image || !slices.Equal(b.GitRepos, tt.repos) {
-				t.Errorf("made from %+v with repositories %q", b.Image, b.GitRepos)
+			if b.Image != tt.image || !slices.Equal(slices.Sorted(maps.Keys(b.Repos)), tt.repos) {
+				t.Errorf("made from %+v with repositories %v", b.Image, b.Repos)
 			}
 		})
 	}
@@ -55,7 +56,7 @@ func TestImage(t *testing.T) {
 		reference, _ := l.Bottle("reference")
 		absolute, _ := l.Bottle("absolute")
 		gate, _ := l.Bottle("gate")
-		if b, err := Merge([]*Bottle{gate, reference}); err != nil || b.Image != reference.Image || len(b.GitRepos) != 2 {
+		if b, err := Merge([]*Bottle{gate, reference}); err != nil || b.Image != reference.Image || len(b.Repos) != 2 {
 			t.Errorf("a bottle and an image give %+v, %v", b, err)
 		}
 		if _, err := Merge([]*Bottle{reference, absolute}); err == nil {

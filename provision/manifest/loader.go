@@ -26,45 +26,49 @@ type Loader struct {
 }
 
 // Bottle loads a bottle with all its parents.
-func (l Loader) Bottle(name string) (*Bottle, error) { return l.resolve(name, nil) }
+func (l Loader) Bottle(name string) (*Bottle, error) { return l.resolver().bottle(name) }
 
 // one loads a single bottle file, or the built-in bottle.
 func (l Loader) one(name string) (*Bottle, error) {
-	file := filepath.Join(l.Home, bottlesDir, name+suffix)
-	if !ValidName(name) {
-		return nil, &Error{File: filepath.Join(l.Home, bottlesDir), Problem: fmt.Sprintf("%.80q is not the name of a bottle", name), Hint: "use a-z, 0-9 and '-', beginning with a letter"}
-	}
-	doc, err := read(file, plain(file))
-	if errors.Is(err, fs.ErrNotExist) {
-		if name == DefaultBottle {
-			return &Bottle{Name: DefaultBottle, Env: map[string]EnvValue{}}, nil
-		}
-		return nil, &Error{File: file, Problem: fmt.Sprintf("there is no bottle %q", name), Hint: "known bottles: " + strings.Join(l.Bottles(), ", "), cause: fs.ErrNotExist}
-	}
-	if err != nil {
+	dir := filepath.Join(l.Home, bottlesDir)
+	doc, err := l.own(bottlesDir, name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && name == DefaultBottle:
+		return builtIn(), nil
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, l.absent(noSuch("bottle", name, filepath.Join(dir, name+suffix), l.Bottles()))
+	case err != nil:
 		return nil, err
 	}
 	return parseBottle(name, doc)
+}
+
+// own reads a file of the home. All directories that lead to it from there must
+// be the operator's, too: whoever can write to one can replace the file.
+func (l Loader) own(dir, name string) (document, error) {
+	kind := strings.TrimSuffix(dir, "s")
+	dir = filepath.Join(l.Home, dir)
+	if !ValidName(name) {
+		return document{}, &Error{File: dir, Problem: fmt.Sprintf("%.80q is not the name of a %s", masked(name), kind), Hint: "use a-z, 0-9 and '-', beginning with a letter"}
+	}
+	for _, d := range []string{l.Home, dir} {
+		if err := trustedDir(d); err != nil {
+			return document{}, err
+		}
+	}
+	return own(filepath.Join(dir, name+suffix)).read()
 }
 
 // Agent loads an agent: the operator's own, else the workspace's. The
 // operator's wins, so that a repository cannot replace it by one of the same
 // name. An empty workspace has none.
 func (l Loader) Agent(name, workspace string) (*Agent, error) {
-	file := filepath.Join(l.Home, agentsDir, name+suffix)
-	if !ValidName(name) {
-		return nil, &Error{File: filepath.Join(l.Home, agentsDir), Problem: fmt.Sprintf("%.80q is not the name of an agent", name), Hint: "use a-z, 0-9 and '-', beginning with a letter"}
-	}
-	doc, err := read(file, plain(file))
+	doc, err := l.own(agentsDir, name)
 	if errors.Is(err, fs.ErrNotExist) && workspace != "" {
 		doc, err = l.fromWorkspace(name, workspace)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		known := strings.Join(l.Agents(workspace), ", ")
-		if known == "" {
-			known = "none"
-		}
-		return nil, &Error{File: file, Problem: fmt.Sprintf("there is no agent %q", name), Hint: "known agents: " + known, cause: fs.ErrNotExist}
+		return nil, l.absent(noSuch("agent", name, filepath.Join(l.Home, agentsDir, name+suffix), l.Agents(workspace)))
 	}
 	if err != nil {
 		return nil, err
@@ -80,29 +84,20 @@ func (l Loader) fromWorkspace(name, workspace string) (document, error) {
 	}
 	defer func() { _ = root.Close() }()
 	path := filepath.Join(DirName, agentsDir, name+suffix)
-	return read(filepath.Join(workspace, path), func(flag int) (*os.File, error) { return root.OpenFile(path, flag, 0) })
+	return source{
+		file: filepath.Join(workspace, path),
+		open: func(flag int) (*os.File, error) { return root.OpenFile(path, flag, 0) },
+	}.read()
 }
 
-func plain(file string) opener {
-	return func(flag int) (*os.File, error) { return os.OpenFile(file, flag, 0) }
-}
-
-// Warnings says what in a workspace is ignored although somebody put it there.
-func (l Loader) Warnings(workspace string) []string {
-	if workspace == "" {
-		return nil
+// absent completes the report of a name that nothing has: it may stand in a file
+// of the old format.
+func (l Loader) absent(e *Error) *Error {
+	e.cause = fs.ErrNotExist
+	if old := l.stale(); len(old) > 0 {
+		e.Hint += "; " + old[0]
 	}
-	var out []string
-	dir := filepath.Join(workspace, DirName, bottlesDir)
-	if _, err := os.Lstat(dir); err == nil && filepath.Dir(dir) != filepath.Clean(l.Home) {
-		out = append(out, dir+" is ignored: bottles are read from the operator's home only")
-	}
-	for _, name := range names(filepath.Join(workspace, DirName, agentsDir)) {
-		if slices.Contains(names(filepath.Join(l.Home, agentsDir)), name) && filepath.Join(workspace, DirName) != filepath.Clean(l.Home) {
-			out = append(out, fmt.Sprintf("agent %q of the workspace is ignored: the operator's home has one of that name", name))
-		}
-	}
-	return out
+	return e
 }
 
 // Bottles lists the names of the bottles that can be chosen.
@@ -125,7 +120,8 @@ func (l Loader) Agents(workspace string) []string {
 	return slices.Compact(found)
 }
 
-// names lists the manifests in a directory; one that is missing has none.
+// names lists the manifests in a directory; one that is missing has none. What
+// is no file by its name only stands there as well, so that its problem is told.
 func names(dir string) []string {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -133,7 +129,7 @@ func names(dir string) []string {
 	}
 	var out []string
 	for _, e := range entries {
-		if name, ok := strings.CutSuffix(e.Name(), suffix); ok && ValidName(name) && !e.IsDir() {
+		if name, ok := strings.CutSuffix(e.Name(), suffix); ok && ValidName(name) {
 			out = append(out, name)
 		}
 	}

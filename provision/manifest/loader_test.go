@@ -38,7 +38,7 @@ func write(t *testing.T, dir string, files map[string]string) {
 
 func goodFile(t *testing.T, name string) string {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("testdata/good", name))
+	data, err := os.ReadFile(filepath.Join("testdata/good/bottles", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestAgent(t *testing.T) {
 	l := home(t, map[string]string{
 		"agents/mine.md": "---\nname: mine\ndescription: d\nmodel: m\ncolor: red\nmemory: user\nbottle: work\n---\n\n  You are mine.\n\n",
 		"agents/both.md": "---\nbottle: safe\n---\nhome's",
-		"agents/bad.md":  "---\nskills: [x]\nbotle: y\n---\n",
+		"agents/bad.md":  "---\nskills: [/x]\nbotle: y\n---\n",
 	})
 	ws := t.TempDir()
 	write(t, ws, map[string]string{
@@ -207,8 +207,8 @@ func TestAgent(t *testing.T) {
 		{"both", ws, "safe", "home's", ""},
 		{"theirs", "", "", "", "known agents: bad, both, mine"},
 		{"absent", ws, "", "", "known agents: bad, both, mine, theirs"},
-		{"bad", "", "", "", `did you mean "bottle"? allowed here: bottle, color, description, memory, model, name`},
-		{"bad", "", "", "", "skills: it is not supported yet"},
+		{"bad", "", "", "", `did you mean "bottle"? allowed here: bottle, color, description, git-gate, memory, model, name, skills`},
+		{"bad", "", "", "", `"/x" is not the name of a skill`},
 	}
 	for _, tt := range tests {
 		a, err := l.Agent(tt.name, tt.ws)
@@ -262,7 +262,7 @@ func TestHostileWorkspace(t *testing.T) {
 func TestUnreadable(t *testing.T) {
 	l := home(t, map[string]string{"bottles/x.md/y": ""})
 	var one *Error
-	if _, err := l.Bottle("x"); !errors.As(err, &one) || one.Problem != "it is not a regular file" {
+	if _, err := l.Bottle("x"); !errors.As(err, &one) || one.Problem != "it is a directory, not a regular file" {
 		t.Errorf("error is %v", err)
 	}
 }

@@ -1,123 +1,172 @@
 package manifest
 
 import (
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 )
 
-// resolve loads name and lays it over its parent. below are the names that led
-// here.
-func (l Loader) resolve(name string, below []string) (*Bottle, error) {
-	b, err := l.one(name)
-	if err != nil || b.extends == "" {
-		return b, err
-	}
-	path := append(slices.Clone(below), name)
-	if slices.Contains(path, b.extends) {
-		return nil, b.extendsError(fmt.Sprintf("the chain %s comes back to where it was", strings.Join(append(path, b.extends), " → ")), "break it", nil)
-	}
-	parent, err := l.resolve(b.extends, path)
-	if err != nil {
-		return nil, b.extendsError("the parent cannot be used: "+err.Error(), "", err)
-	}
-	return inherit(parent, b), nil
-}
-
-func (b *Bottle) extendsError(problem, hint string, cause error) error {
-	return &Error{File: b.File, Line: b.extendsAt, Key: "extends", Problem: problem, Hint: hint, cause: cause}
-}
-
-// inherit lays child over parent: variables one by one, egress as a whole
-// (also when the child declares none of it), single values where given.
-func inherit(parent, child *Bottle) *Bottle {
-	out := *child
-	out.Env = maps.Clone(parent.Env)
-	maps.Copy(out.Env, child.Env)
-	if !child.ownsEgress {
-		out.Routes, out.ownsEgress = parent.Routes, parent.ownsEgress
-	}
-	out.Backend = first(child.Backend, parent.Backend)
-	out.Isolation = first(child.Isolation, parent.Isolation)
-	out.TTL = first(child.TTL, parent.TTL)
-	out.Image = first(child.Image, parent.Image)
-	if child.GitRepos == nil {
-		out.GitRepos = parent.GitRepos
-	}
-	out.Limits = backend.Limits{
-		CPUs:        first(child.Limits.CPUs, parent.Limits.CPUs),
-		MemoryBytes: first(child.Limits.MemoryBytes, parent.Limits.MemoryBytes),
-		DiskBytes:   first(child.Limits.DiskBytes, parent.Limits.DiskBytes),
-		PIDs:        first(child.Limits.PIDs, parent.Limits.PIDs),
-	}
-	return &out
-}
-
-func first[T comparable](a, b T) T {
-	var zero T
-	if a != zero {
-		return a
-	}
-	return b
-}
-
-// Merge joins several bottles that a launch names. Routes are united and later
-// variables win; of limits and times the strictest holds, because the caller
-// chooses the order. What contradicts is an error: two routes for one host, two
-// backends, two isolation classes.
+// Merge joins several bottles that a launch names. Routes, repositories and
+// ports are united and later variables win; of limits and times the strictest
+// holds, because the caller chooses the order. What contradicts is an error: a
+// caller must not be able to make a bottle from the host of one and the
+// credential of another.
 func Merge(bottles []*Bottle) (*Bottle, error) {
-	out := *bottles[0]
-	out.Env = maps.Clone(out.Env)
-	out.Routes = slices.Clone(out.Routes)
+	out := bottles[0]
 	var problems Errors
 	for _, b := range bottles[1:] {
-		out.Name += "+" + b.Name
-		maps.Copy(out.Env, b.Env)
-		for _, r := range b.Routes {
-			i := slices.IndexFunc(out.Routes, func(o Route) bool { return o.Host == r.Host })
-			switch {
-			case i < 0:
-				out.Routes = append(out.Routes, r)
-			case !out.Routes[i].Equal(r):
-				problems = append(problems, b.conflict("egress.routes", fmt.Sprintf("host %q has another route in an earlier bottle", r.Host)))
-			}
-		}
-		if out.Backend != "" && b.Backend != "" && out.Backend != b.Backend {
-			problems = append(problems, b.conflict("backend", fmt.Sprintf("%q contradicts %q of an earlier bottle", b.Backend, out.Backend)))
-		}
-		if out.Isolation != "" && b.Isolation != "" && out.Isolation != b.Isolation {
-			problems = append(problems, b.conflict("isolation", fmt.Sprintf("%q contradicts %q of an earlier bottle", b.Isolation, out.Isolation)))
-		}
-		if !out.Image.Zero() && !b.Image.Zero() && out.Image != b.Image {
-			problems = append(problems, b.conflict("image", "an earlier bottle is made from something else"))
-		}
-		out.Backend, out.Isolation = first(out.Backend, b.Backend), first(out.Isolation, b.Isolation)
-		out.Image = first(out.Image, b.Image)
-		out.GitRepos = append(slices.Clone(out.GitRepos), b.GitRepos...)
-		out.TTL = strictest[time.Duration](out.TTL, b.TTL)
-		out.Limits = backend.Limits{
-			CPUs:        strictest(out.Limits.CPUs, b.Limits.CPUs),
-			MemoryBytes: strictest(out.Limits.MemoryBytes, b.Limits.MemoryBytes),
-			DiskBytes:   strictest(out.Limits.DiskBytes, b.Limits.DiskBytes),
-			PIDs:        strictest(out.Limits.PIDs, b.Limits.PIDs),
-		}
+		m := &merger{a: out, b: b}
+		out = m.merge()
+		problems = append(problems, m.problems...)
 	}
 	if len(problems) > 0 {
 		return nil, problems
 	}
-	return &out, nil
+	if problems = out.validate(); len(problems) > 0 {
+		return nil, problems
+	}
+	return out, nil
 }
 
-func (b *Bottle) conflict(key, problem string) *Error {
-	file := b.File
-	if file == "" {
-		file = "built-in bottle " + b.Name
+// merger joins two bottles of a launch.
+type merger struct {
+	a, b     *Bottle
+	problems Errors
+}
+
+func (m *merger) merge() *Bottle {
+	out := *m.a
+	out.Name += "+" + m.b.Name
+	out.Env = maps.Clone(m.a.Env)
+	maps.Copy(out.Env, m.b.Env)
+	var index []int
+	out.Routes, index, m.problems = joinRoutes(m.a, m.b)
+	out.EgressLog = max(m.a.EgressLog, m.b.EgressLog)
+	out.Publish = joinPorts(m.a.Publish, m.b.Publish)
+	out.Repos = m.repos()
+	out.Backend = same(m, m.a.Backend, m.b.Backend, "backend")
+	out.Isolation = same(m, m.a.Isolation, m.b.Isolation, "isolation")
+	out.Image = same(m, m.a.Image, m.b.Image, imageKeys...)
+	out.User.Name = same(m, m.a.User.Name, m.b.User.Name, "git-gate.user.name")
+	out.User.Email = same(m, m.a.User.Email, m.b.User.Email, "git-gate.user.email")
+	out.Provider = m.provider()
+	out.Supervise = m.supervise()
+	out.SubBottles = m.subBottles()
+	out.TTL = strictest(m.a.TTL, m.b.TTL)
+	out.Limits = backend.Limits{
+		CPUs:        strictest(m.a.Limits.CPUs, m.b.Limits.CPUs),
+		MemoryBytes: strictest(m.a.Limits.MemoryBytes, m.b.Limits.MemoryBytes),
+		DiskBytes:   strictest(m.a.Limits.DiskBytes, m.b.Limits.DiskBytes),
+		PIDs:        strictest(m.a.Limits.PIDs, m.b.Limits.PIDs),
 	}
-	return &Error{File: file, Key: key, Problem: problem, Hint: "launch them apart"}
+	out.Origins = m.origins(index)
+	return &out
+}
+
+// same is the value that one or both give. Two different ones are a problem.
+func same[T comparable](m *merger, a, b T, keys ...string) T {
+	var zero T
+	if a == zero {
+		return b
+	}
+	if b != zero && a != b {
+		m.conflict("it contradicts "+m.a.where(m.declared(keys)), keys...)
+	}
+	return a
+}
+
+// declared is the key that the earlier bottle uses.
+func (m *merger) declared(keys []string) string {
+	for _, key := range keys {
+		if m.a.Origins.has(key) {
+			return key
+		}
+	}
+	return keys[0]
+}
+
+func (m *merger) conflict(problem string, keys ...string) {
+	m.problems = append(m.problems, m.b.at(problem, "launch the bottles apart", keys...))
+}
+
+// repos unites by name. The parts of one repository belong together.
+func (m *merger) repos() map[string]Repo {
+	if len(m.a.Repos)+len(m.b.Repos) == 0 {
+		return m.a.Repos
+	}
+	out := map[string]Repo{}
+	maps.Copy(out, m.a.Repos)
+	for _, name := range slices.Sorted(maps.Keys(m.b.Repos)) {
+		old, twice := out[name]
+		if twice && old != m.b.Repos[name] {
+			m.conflict("another repository has this name in "+m.a.where(repoKey(name)), repoKey(name))
+		}
+		out[name] = m.b.Repos[name]
+	}
+	return out
+}
+
+func (m *merger) provider() AgentProvider {
+	a, b := m.a.Provider, m.b.Provider
+	out := AgentProvider{
+		Template:               same(m, a.Template, b.Template, "agent_provider.template"),
+		AuthToken:              same(m, a.AuthToken, b.AuthToken, loginKeys[0]),
+		ForwardHostCredentials: a.ForwardHostCredentials || b.ForwardHostCredentials,
+	}
+	if a.AuthToken != "" && b.ForwardHostCredentials || b.AuthToken != "" && a.ForwardHostCredentials {
+		m.conflict("an earlier bottle logs in another way", loginKeys...)
+	}
+	return out
+}
+
+func (m *merger) supervise() bool {
+	const key = "supervise"
+	if m.a.Origins.has(key) && m.b.Origins.has(key) && m.a.Supervise != m.b.Supervise {
+		m.conflict("it contradicts "+m.a.where(key), key)
+	}
+	return m.a.Supervise || m.b.Supervise
+}
+
+// subBottles takes the strictest where both say something. Zero is none here.
+func (m *merger) subBottles() SubBottles {
+	const key = "sub_bottles"
+	switch {
+	case !m.b.Origins.has(key):
+		return m.a.SubBottles
+	case !m.a.Origins.has(key):
+		return m.b.SubBottles
+	}
+	return SubBottles{
+		Max:   min(m.a.SubBottles.Max, m.b.SubBottles.Max),
+		Depth: strictest(m.a.SubBottles.Depth, m.b.SubBottles.Depth),
+	}
+}
+
+// origins are those of the values that were taken.
+func (m *merger) origins(index []int) Origins {
+	out := maps.Clone(m.a.Origins)
+	if out == nil {
+		out = Origins{}
+	}
+	out.add(m.b.Origins, index)
+	a, b := m.a, m.b
+	for key, earlier := range map[string]bool{
+		"ttl":               stricter(a.TTL, b.TTL),
+		"resources.cpus":    stricter(a.Limits.CPUs, b.Limits.CPUs),
+		"resources.memory":  stricter(a.Limits.MemoryBytes, b.Limits.MemoryBytes),
+		"resources.disk":    stricter(a.Limits.DiskBytes, b.Limits.DiskBytes),
+		"resources.pids":    stricter(a.Limits.PIDs, b.Limits.PIDs),
+		"egress.log":        a.EgressLog > b.EgressLog,
+		"sub_bottles.max":   a.SubBottles.Max <= b.SubBottles.Max,
+		"sub_bottles.depth": stricter(a.SubBottles.Depth, b.SubBottles.Depth),
+	} {
+		if origin, ok := a.Origins[key]; ok && earlier {
+			out[key] = origin
+		}
+	}
+	return out
 }
 
 // strictest is the smaller of two bounds, where zero is none.
@@ -126,4 +175,9 @@ func strictest[T int | int64 | float64 | time.Duration](a, b T) T {
 		return a + b
 	}
 	return min(a, b)
+}
+
+// stricter reports whether strictest takes a.
+func stricter[T int | int64 | float64 | time.Duration](a, b T) bool {
+	return a != 0 && (b == 0 || a <= b)
 }

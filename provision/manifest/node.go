@@ -18,11 +18,15 @@ const (
 	maxProblems = 50
 )
 
-// parser reads one document and gathers its problems.
+// parser reads one document, gathers its problems and notes where its keys
+// stand.
 type parser struct {
 	file     string
+	origins  Origins
 	problems Errors
 }
+
+func newParser(file string) *parser { return &parser{file: file, origins: Origins{}} }
 
 // result returns what was gathered as an error, or nil.
 func (p *parser) result() error {
@@ -38,16 +42,24 @@ type at struct {
 	node *yaml.Node
 }
 
+// child is the value of a key. A name that could be taken for a path is quoted.
 func (a at) child(name string, n *yaml.Node) at {
+	if name == "" || strings.ContainsAny(name, `.[]" `) {
+		name = strconv.Quote(name)
+	}
 	if a.key == "" {
 		return at{name, n}
 	}
 	return at{a.key + "." + name, n}
 }
 
-func (a at) item(i int) at { return at{fmt.Sprintf("%s[%d]", a.key, i), a.node.Content[i]} }
+func (a at) item(i int) at { return at{a.key + "[" + strconv.Itoa(i) + "]", a.node.Content[i]} }
 
-// fail notes a problem. The YAML begins at the file's second line.
+// line is the value's line in the file, whose second the YAML begins at.
+func (a at) line() int { return a.node.Line + 1 }
+
+// fail notes a problem. What may be a credential is not repeated; a hint never
+// repeats the file.
 func (p *parser) fail(a at, problem, hint string) {
 	if len(p.problems) > maxProblems {
 		return
@@ -55,7 +67,13 @@ func (p *parser) fail(a at, problem, hint string) {
 	if len(p.problems) == maxProblems {
 		problem, hint = "there are more problems from here on", "mend the first ones"
 	}
-	p.problems = append(p.problems, &Error{File: p.file, Line: a.node.Line + 1, Key: a.key, Problem: problem, Hint: hint})
+	p.problems = append(p.problems, &Error{File: p.file, Line: a.line(), Key: shortKey(a.key), Problem: masked(problem), Hint: hint})
+}
+
+// clean reports whether read noted no problem.
+func (p *parser) clean(read func() bool) bool {
+	before := len(p.problems)
+	return read() && len(p.problems) == before
 }
 
 // parse gives the document's mapping, or false when there is nothing to read.
@@ -91,15 +109,27 @@ func blank(front []byte) bool {
 }
 
 func (p *parser) syntax(err error) *Error {
-	problem := &Error{File: p.file, Line: 2, Problem: "the YAML is malformed: " + err.Error(), cause: err}
+	line, text := 2, err.Error()
 	var load *yaml.LoadError
 	if errors.As(err, &load) {
-		problem.Problem = "the YAML is malformed: " + strings.TrimPrefix(load.Message, "yaml: ")
+		text = strings.TrimPrefix(load.Message, "yaml: ")
 		if load.Mark.Line > 0 {
-			problem.Line = load.Mark.Line + 1
+			line = load.Mark.Line + 1
 		}
 	}
-	return problem
+	// The library's error is not wrapped: it may repeat the text of the file.
+	return &Error{File: p.file, Line: line, Problem: "the YAML is malformed: " + masked(text), Hint: syntaxHint(text)}
+}
+
+func syntaxHint(text string) string {
+	switch {
+	case strings.Contains(text, "multiple"):
+		return `there is one document between the first "---" and the next`
+	case strings.Contains(text, "max depth"):
+		return "no key is nested that deep"
+	default:
+		return `indent with spaces, write "key: value", and put text with ':', '#' or '*' in quotes`
+	}
 }
 
 // checkTree refuses the parts of YAML that make a file mean something else
@@ -131,7 +161,7 @@ func (p *parser) checkTree(a at, depth int) {
 }
 
 func (p *parser) checkKeys(a at, depth int) {
-	seen := map[string]int{}
+	seen := make(map[string]int, len(a.node.Content)/2)
 	for i := 0; i+1 < len(a.node.Content); i += 2 {
 		k, v := a.node.Content[i], a.node.Content[i+1]
 		name := at{a.key, k}
@@ -143,8 +173,9 @@ func (p *parser) checkKeys(a at, depth int) {
 		child := a.child(k.Value, v)
 		if first, twice := seen[k.Value]; twice {
 			p.fail(at{child.key, k}, fmt.Sprintf("the key stands twice, first in line %d", first+1), "remove one of the two")
+		} else {
+			seen[k.Value] = k.Line
 		}
-		seen[k.Value] = k.Line
 		p.checkTree(child, depth+1)
 	}
 }
@@ -153,7 +184,7 @@ func (p *parser) checkKeys(a at, depth int) {
 type keys struct {
 	read    map[string]func(at)
 	ignored []string          // accepted for other programs' sake
-	later   map[string]string // bot-bottle's, not in this version: what it would do
+	refused map[string]string // known and never accepted: what to do instead
 	removed map[string]string // gone from the format: what replaces it
 }
 
@@ -168,14 +199,15 @@ func (p *parser) mapping(a at, k keys) bool {
 		child := a.child(name, a.node.Content[i+1])
 		here := at{child.key, a.node.Content[i]}
 		if read, ok := k.read[name]; ok {
+			p.note(here)
 			read(child)
 			continue
 		}
 		if slices.Contains(k.ignored, name) {
 			continue
 		}
-		if what, ok := k.later[name]; ok {
-			p.fail(here, "it is not supported yet by this version ("+what+")", "remove the key; a bottle must not run with less than it asks for")
+		if instead, ok := k.refused[name]; ok {
+			p.fail(here, "this key is not accepted here", instead)
 			continue
 		}
 		if instead, ok := k.removed[name]; ok {
@@ -187,15 +219,33 @@ func (p *parser) mapping(a at, k keys) bool {
 	return true
 }
 
+// note keeps where a key stands.
+func (p *parser) note(key at) { p.origins[key.key] = Origin{File: p.file, Line: key.line()} }
+
+// named calls each for every entry of a mapping whose keys are names that the
+// author chose.
+func (p *parser) named(a at, most int, want string, each func(name, value at)) {
+	if a.node.Kind != yaml.MappingNode {
+		p.wrongType(a, want)
+		return
+	}
+	if n := len(a.node.Content) / 2; n > most {
+		p.fail(a, fmt.Sprintf("it has %d entries; at most %d are accepted", n, most), "shorten it")
+		return
+	}
+	for i := 0; i+1 < len(a.node.Content); i += 2 {
+		value := a.child(a.node.Content[i].Value, a.node.Content[i+1])
+		name := at{value.key, a.node.Content[i]}
+		p.note(name)
+		each(name, value)
+	}
+}
+
 func (p *parser) unknown(a at, name string, k keys) {
 	allowed := slices.Sorted(maps.Keys(k.read))
 	allowed = append(allowed, k.ignored...)
 	slices.Sort(allowed)
-	hint := "allowed here: " + strings.Join(allowed, ", ")
-	if near := nearest(name, allowed); near != "" {
-		hint = fmt.Sprintf("did you mean %q? %s", near, hint)
-	}
-	p.fail(a, "the key is not known", hint)
+	p.fail(a, "the key is not known", suggestion(name, allowed)+"allowed here: "+strings.Join(allowed, ", "))
 }
 
 func (p *parser) wrongType(a at, want string) {
@@ -211,82 +261,4 @@ func (p *parser) wrongType(a at, want string) {
 		hint = "put it in quotes"
 	}
 	p.fail(a, "it must be "+want+", but it is "+got, hint)
-}
-
-// str reads a string that is not empty.
-func (p *parser) str(a at) (string, bool) {
-	if a.node.Kind != yaml.ScalarNode || a.node.ShortTag() != "!!str" {
-		p.wrongType(a, "a string")
-		return "", false
-	}
-	if a.node.Value == "" {
-		p.fail(a, "it must not be empty", "")
-		return "", false
-	}
-	return a.node.Value, true
-}
-
-// integer reads a plain decimal number within bounds.
-func (p *parser) integer(a at, low, high int64) (int64, bool) {
-	if a.node.Kind != yaml.ScalarNode || a.node.ShortTag() != "!!int" {
-		p.wrongType(a, "a whole number")
-		return 0, false
-	}
-	v := a.node.Value
-	n, err := strconv.ParseInt(v, 10, 64)
-	if err != nil || (len(v) > 1 && v[0] == '0') || v[0] == '+' || n < low || n > high {
-		p.fail(a, fmt.Sprintf("it must be a decimal number from %d to %d", low, high), "")
-		return 0, false
-	}
-	return n, true
-}
-
-// list calls each for every item of a sequence.
-func (p *parser) list(a at, most int, each func(at)) {
-	if a.node.Kind != yaml.SequenceNode {
-		p.wrongType(a, "a list")
-		return
-	}
-	if len(a.node.Content) > most {
-		p.fail(a, fmt.Sprintf("it has more than %d entries", most), "shorten it")
-		return
-	}
-	for i := range a.node.Content {
-		each(a.item(i))
-	}
-}
-
-// nearest finds the allowed word that name is probably a slip for.
-func nearest(name string, allowed []string) string {
-	if len(name) > 64 {
-		return ""
-	}
-	best, limit := "", min(3, len(name)/2+1)
-	for _, word := range allowed {
-		if d := distance(strings.ToLower(name), word); d < limit {
-			best, limit = word, d
-		}
-	}
-	return best
-}
-
-// distance is the edit distance of two short words.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

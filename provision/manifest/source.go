@@ -30,28 +30,83 @@ type document struct {
 	body  string
 }
 
-// opener opens a file for reading; it must not block on a pipe.
-type opener func(flag int) (*os.File, error)
+// source is a file to be read.
+type source struct {
+	file string
+	// open opens it for reading; it must not block on a pipe.
+	open func(flag int) (*os.File, error)
+	// own is set for the operator's files, which nobody else may have written.
+	own bool
+}
+
+// own is a file of the operator's home. Links are followed, since people keep
+// their settings elsewhere and link them; what they lead to is judged.
+func own(file string) source {
+	return source{file: file, own: true, open: func(flag int) (*os.File, error) { return os.OpenFile(file, flag, 0) }}
+}
 
 // read reads a whole manifest and splits it.
-func read(file string, open opener) (document, error) {
-	f, err := open(os.O_RDONLY | syscall.O_NONBLOCK)
+func (s source) read() (document, error) {
+	f, err := s.open(os.O_RDONLY | syscall.O_NONBLOCK | syscall.O_NOCTTY)
 	if err != nil {
-		return document{}, unreadable(file, err)
+		return document{}, s.missing(err)
 	}
 	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {
-		return document{}, unreadable(file, err)
+		return document{}, unreadable(s.file, err)
 	}
-	if !info.Mode().IsRegular() {
-		return document{}, &Error{File: file, Problem: "it is not a regular file", Hint: "put a Markdown file there"}
+	if err := s.accept(info); err != nil {
+		return document{}, err
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return document{}, unreadable(file, err)
+		return document{}, unreadable(s.file, err)
 	}
-	return split(file, data)
+	return split(s.file, data)
+}
+
+// accept judges a file before any of it is read.
+func (s source) accept(info fs.FileInfo) error {
+	switch {
+	case !info.Mode().IsRegular():
+		return &Error{File: s.file, Problem: "it is " + kindOf(info.Mode()) + ", not a regular file", Hint: "put a Markdown file there"}
+	case info.Size() > maxFile:
+		return tooLarge(s.file)
+	case s.own:
+		return trusted(s.file, info)
+	}
+	return nil
+}
+
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "a directory"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	default:
+		return "a device"
+	}
+}
+
+func tooLarge(file string) error {
+	return &Error{File: file, Problem: fmt.Sprintf("it is larger than %d bytes", maxFile), Hint: "shorten it"}
+}
+
+// missing tells a link that leads nowhere from a file that is not there.
+func (s source) missing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) && s.own {
+		if info, lerr := os.Lstat(s.file); lerr == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return &Error{File: s.file, Problem: "it is a symbolic link that leads nowhere", Hint: "mend or remove the link"}
+		}
+	}
+	if errors.Is(err, syscall.ENXIO) { // opening a socket, on Linux
+		return &Error{File: s.file, Problem: "it is a socket, not a regular file", Hint: "put a Markdown file there", cause: err}
+	}
+	return unreadable(s.file, err)
 }
 
 func unreadable(file string, err error) error {
@@ -89,7 +144,7 @@ func isFence(line []byte) bool { return string(bytes.TrimRight(line, " \r")) == 
 func checkBytes(file string, data []byte) error {
 	switch {
 	case len(data) > maxFile:
-		return &Error{File: file, Problem: fmt.Sprintf("it is larger than %d bytes", maxFile), Hint: "shorten it"}
+		return tooLarge(file)
 	case bytes.HasPrefix(data, []byte("\xef\xbb\xbf")):
 		return &Error{File: file, Line: 1, Problem: "it begins with a byte order mark", Hint: "save it as UTF-8 without one"}
 	}

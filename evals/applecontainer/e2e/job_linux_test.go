@@ -200,7 +200,7 @@ func TestProbe(t *testing.T) {
 // TestGateRefused has a bottle that declares repositories: nothing is created.
 func TestGateRefused(t *testing.T) {
 	m := newMac(t, nil)
-	m.manifest("gate", "git-gate: {repos: {app: {url: \"ssh://git@example.com/app.git\"}}}")
+	m.manifest("gate", "git-gate: {repos: {app: {url: \"ssh://git@example.com/app.git\", identity: ~/.ssh/id_ed25519}}}")
 	before := m.world.Engine(t)
 	err := m.serve().call("launch", map[string]any{"bottles": []string{"gate"}}, nil)
 	refusedWith(t, err, "git-gate", "app", "keys")

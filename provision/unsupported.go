@@ -1,0 +1,102 @@
+package provision
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/bottle-mcp/bottle-mcp/provision/manifest"
+)
+
+// demand is something that a manifest can ask for and this version cannot give.
+// What a backend cannot give is judged by services, image and bounds.
+type demand struct {
+	// missing is what the bottle would run without.
+	missing string
+	// keys are those of the bottle that ask for it.
+	keys func(*manifest.Bottle) []string
+}
+
+// demands is everything that manifests know and this version does not. Whoever
+// makes one of them work takes its line out.
+func demands() []demand {
+	return []demand{
+		{"paths, methods and headers", ofRoutes("matches", func(r manifest.Route) bool { return len(r.Matches) > 0 })},
+		{"git over HTTPS", ofRoutes("git.fetch", func(r manifest.Route) bool { return r.GitFetch })},
+		// false asks for no scanning, and that is what there is.
+		{"scanning of requests", ofRoutes("dlp.outbound_detectors", func(r manifest.Route) bool { return len(r.DLP.Outbound) > 0 })},
+		{"scanning of answers", ofRoutes("dlp.inbound_detectors", func(r manifest.Route) bool { return len(r.DLP.Inbound) > 0 })},
+		{"scanning of requests", ofRoutes("dlp.outbound_on_match", func(r manifest.Route) bool { return r.DLP.OnMatch != "" })},
+		{"a way for the agent to ask for more", of("supervise", func(b *manifest.Bottle) bool { return b.Supervise })},
+		{"a git identity", of("git-gate.user", func(b *manifest.Bottle) bool { return b.User != manifest.GitUser{} })},
+		{"installing an agent", of("agent_provider.template", func(b *manifest.Bottle) bool { return b.Provider.Template != "" })},
+		{"an agent's own route", of("agent_provider.auth_token", func(b *manifest.Bottle) bool { return b.Provider.AuthToken != "" })},
+		{"an agent's own route", of("agent_provider.forward_host_credentials", func(b *manifest.Bottle) bool { return b.Provider.ForwardHostCredentials })},
+		{"bottles launched by bottles", of("sub_bottles", func(b *manifest.Bottle) bool { return b.SubBottles.Max > 0 })},
+		{"reachable ports", of("publish", func(b *manifest.Bottle) bool { return len(b.Publish) > 0 })},
+	}
+}
+
+// of is a demand of one key.
+func of(key string, asked func(*manifest.Bottle) bool) func(*manifest.Bottle) []string {
+	return func(b *manifest.Bottle) []string {
+		if asked(b) {
+			return []string{key}
+		}
+		return nil
+	}
+}
+
+// ofRoutes is a demand of a key of each route.
+func ofRoutes(key string, asked func(manifest.Route) bool) func(*manifest.Bottle) []string {
+	return func(b *manifest.Bottle) []string {
+		var keys []string
+		for i, r := range b.Routes {
+			if asked(r) {
+				keys = append(keys, "egress.routes["+strconv.Itoa(i)+"]."+key)
+			}
+		}
+		return keys
+	}
+}
+
+// Unsupported lists what a bottle and an agent ask for and this version does not
+// give, in the order of the files. Either may be nil. A launch with any of it is
+// refused: a bottle must not run with less than its manifest asks for.
+func Unsupported(b *manifest.Bottle, a *manifest.Agent) []*manifest.Error {
+	var out []*manifest.Error
+	if b != nil {
+		for _, d := range demands() {
+			for _, key := range d.keys(b) {
+				out = append(out, unsupported(b.Origins[key], key, d.missing))
+			}
+		}
+	}
+	if a != nil && len(a.Skills) > 0 {
+		out = append(out, unsupported(a.Origins["skills"], "skills", "copying of skills"))
+	}
+	if a != nil && a.User != (manifest.GitUser{}) {
+		out = append(out, unsupported(a.Origins["git-gate.user"], "git-gate.user", "a git identity"))
+	}
+	slices.SortStableFunc(out, func(a, b *manifest.Error) int {
+		if a.File != b.File {
+			return 0
+		}
+		return a.Line - b.Line
+	})
+	return out
+}
+
+func unsupported(origin manifest.Origin, key, missing string) *manifest.Error {
+	return &manifest.Error{
+		File: origin.File, Line: origin.Line, Key: key,
+		Problem: "it is not supported yet by this version (" + missing + ")",
+		Hint:    "remove the key; a bottle must not run with less than it asks for",
+	}
+}
+
+// unsupported refuses a launch that asks for more than there is.
+func (d *draft) unsupported() {
+	for _, e := range Unsupported(d.bottle, d.agent) {
+		d.problems = append(d.problems, e)
+	}
+}
