@@ -73,7 +73,11 @@ func belongs(pid int, parents map[int]int, member map[int]bool) bool {
 // holds reports whether the process holds something named after the bottle.
 func (f leftoverFinder) holds(pid int) bool {
 	dir := fmt.Sprintf("/proc/%d", pid)
-	for _, file := range []string{"cmdline", "mountinfo"} {
+	files := []string{"cmdline"}
+	if ns, err := os.Readlink(filepath.Join(dir, "ns/mnt")); err != nil || ns != f.mountNamespace() {
+		files = append(files, "mountinfo") // in our own they are everybody's, see mounts
+	}
+	for _, file := range files {
 		if data, err := os.ReadFile(filepath.Join(dir, file)); err == nil && bytes.Contains(data, []byte(f.id)) {
 			return true
 		}
@@ -86,6 +90,12 @@ func (f leftoverFinder) holds(pid int) bool {
 		}
 	}
 	return false
+}
+
+// mountNamespace is this process's own.
+func (leftoverFinder) mountNamespace() string {
+	ns, _ := os.Readlink("/proc/self/ns/mnt") // "" is nobody's
+	return ns
 }
 
 // readProcess reads name, start time and parent; a zombie is no process.
