@@ -34,7 +34,7 @@ func (n *network) routerLinks(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	hosts := aliases(found, s.gateways, linkLocalPrefix)
+	hosts := aliases(found, s.gateways, linkLocal())
 	for _, g := range s.gateways {
 		if g.Is6() && g.IsLinkLocalUnicast() && !slices.Contains(hosts, g) {
 			hosts = append(hosts, g)
@@ -47,7 +47,7 @@ func (n *network) routerLinks(ctx context.Context) (int, error) {
 	return len(hosts), err
 }
 
-var linkLocalPrefix = netip.MustParsePrefix("fe80::/64")
+func linkLocal() netip.Prefix { return netip.MustParsePrefix("fe80::/64") }
 
 // aliases are the IPv6 addresses within a prefix at which the machines of addrs
 // may be, too.
@@ -172,7 +172,7 @@ func (n *network) sidecarPorts(ctx context.Context) (string, error) {
 	ports := slices.DeleteFunc(slices.Concat(hostPorts, serviceTCP), func(port int) bool {
 		return port == int(proxy.Port()) || slices.Contains(n.spec.SidecarPorts, port)
 	})
-	hosts := append(aliases(found, []netip.Addr{s.sidecar}, linkLocalPrefix), s.sidecar)
+	hosts := append(aliases(found, []netip.Addr{s.sidecar}, linkLocal()), s.sidecar)
 	if len(hosts) > maxGateways {
 		return "", fmt.Errorf("the sidecar has %d addresses on the link, more than can be probed", len(hosts))
 	}

@@ -173,7 +173,7 @@ func sidecarMachine(f fault) error {
 	if err != nil {
 		return err
 	}
-	go func() { _ = http.Serve(l, http.HandlerFunc(serveProxy)) }() //nolint:gosec // without time-outs: it ends with the test
+	go func() { _ = http.Serve(l, http.HandlerFunc(serveProxy)) }()
 	err = listen(lanSidecar + ":9100")
 	switch f {
 	case sidecarExtra:

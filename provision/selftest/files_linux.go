@@ -225,7 +225,7 @@ func isDevice(rdev uint64, want [2]int) bool {
 
 func devicesOf(spec Spec, top string) (string, error) {
 	if spec.OwnKernel {
-		return machineDevices(top)
+		return machineDevices(top, openSize)
 	}
 	return devices(top)
 }

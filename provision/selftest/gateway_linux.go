@@ -66,28 +66,23 @@ type encounter struct {
 
 // meet makes all attempts at once and returns those that are not closed.
 func (n *network) meet(ctx context.Context, all []try) []encounter {
-	hows := make([]string, len(all))
+	out := make([]encounter, len(all))
 	var wg sync.WaitGroup
 	for i, t := range all {
 		wg.Go(func() {
+			out[i].try = t
 			switch err := n.attempt(ctx, t); {
 			case err == nil:
-				hows[i] = "accepted"
+				out[i].how = "accepted"
 			case refused(err):
-				hows[i] = "refused"
+				out[i].how = "refused"
 			case !shut(err) && !silent(err):
-				hows[i] = err.Error()
+				out[i].how = err.Error()
 			}
 		})
 	}
 	wg.Wait()
-	var out []encounter
-	for i, how := range hows {
-		if how != "" {
-			out = append(out, encounter{all[i], how})
-		}
-	}
-	return out
+	return slices.DeleteFunc(out, func(e encounter) bool { return e.how == "" })
 }
 
 // describe groups what was met by host, and says of each port what it did. What
@@ -180,7 +175,8 @@ func exchangeStream(ctx context.Context, conn net.Conn, host string) error {
 		return err
 	}
 	q := question(host)
-	if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(q))), q...)); err != nil {
+	length := binary.BigEndian.AppendUint16(nil, uint16(len(q))) //nolint:gosec // a name is short
+	if _, err := conn.Write(append(length, q...)); err != nil {
 		return err
 	}
 	_, err := conn.Read(make([]byte, 1))

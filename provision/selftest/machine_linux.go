@@ -182,12 +182,17 @@ func dialVsock(ctx context.Context, cid, port uint32) error {
 		return err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	err = unix.Connect(fd, &unix.SockaddrVM{CID: cid, Port: port})
+	return connected(ctx, fd, &unix.SockaddrVM{CID: cid, Port: port})
+}
+
+// connected connects a socket that does not block and waits for the outcome.
+func connected(ctx context.Context, fd int, to unix.Sockaddr) error {
+	err := unix.Connect(fd, to)
 	if !errors.Is(err, unix.EINPROGRESS) {
 		return err
 	}
 	wait := max(0, time.Until(deadline(ctx)).Milliseconds())
-	ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}} //nolint:gosec // a descriptor is an int of C
 	if n, err := unix.Poll(ready, int(wait)); err != nil || n == 0 {
 		return errors.Join(err, context.DeadlineExceeded)
 	}
@@ -210,7 +215,7 @@ const maxMachineDevices = 5000
 // machineDevices looks for the devices of a machine that this process may open
 // and that matter: disks, and the powerful ones. The others are the machine's
 // own and harm nobody else.
-func machineDevices(top string) (string, error) {
+func machineDevices(top string, open opener) (string, error) {
 	var found []string
 	count := 0
 	err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
@@ -224,7 +229,7 @@ func machineDevices(top string) (string, error) {
 			return fmt.Errorf("%s has more than %d entries", top, maxMachineDevices)
 		}
 		if d.Type()&fs.ModeDevice != 0 {
-			if how := opens(path, d.Type()); how != "" {
+			if how := opens(path, d.Type(), open); how != "" {
 				found = append(found, path+" ("+how+")")
 			}
 		}
@@ -239,8 +244,24 @@ func machineDevices(top string) (string, error) {
 	return fmt.Sprintf("%d entries, no disk or memory among them", count), nil
 }
 
+// opener opens a device without waiting and tells its size.
+type opener func(path string, flag int) (size int64, err error)
+
+func openSize(path string, flag int) (int64, error) {
+	fd, err := unix.Open(path, flag|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	size, err := unix.Seek(fd, 0, unix.SEEK_END)
+	if err != nil {
+		return 0, nil // open all the same; what has a size can be sought in
+	}
+	return size, nil
+}
+
 // opens says how a device that matters can be opened, "" when it cannot.
-func opens(path string, kind fs.FileMode) string {
+func opens(path string, kind fs.FileMode, open opener) string {
 	var st unix.Stat_t
 	if unix.Lstat(path, &st) != nil {
 		return ""
@@ -258,14 +279,8 @@ func opens(path string, kind fs.FileMode) string {
 		name string
 		flag int
 	}{{"readable", unix.O_RDONLY}, {"writable", unix.O_WRONLY}} {
-		fd, err := unix.Open(path, way.flag|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		if err != nil {
-			continue
-		}
 		// A disk of no size is one that nothing is behind.
-		size, err := unix.Seek(fd, 0, unix.SEEK_END)
-		_ = unix.Close(fd)
-		if !disk || err != nil || size > 0 {
+		if size, err := open(path, way.flag); err == nil && (!disk || size > 0) {
 			ways = append(ways, way.name)
 		}
 	}
