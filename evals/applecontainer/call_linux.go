@@ -85,7 +85,8 @@ func (c *call) run(ctx context.Context) int {
 	if parsed.Info != "" {
 		return c.inform(parsed.Info)
 	}
-	if err := c.takeAction(ctx); err != nil {
+	c.action, err = c.engine.TakeAction(ctx, parsed.Command())
+	if err != nil {
 		complain(fmt.Errorf("stand-in: %w", err))
 		return exitBroken
 	}
@@ -131,18 +132,6 @@ func (c *call) inform(info string) int {
 	}
 	_, _ = io.WriteString(os.Stdout, text)
 	return 0
-}
-
-// takeAction takes the fault that is armed for this call. A lock counts calls
-// one by one.
-func (c *call) takeAction(ctx context.Context) error {
-	unlock, err := c.engine.Lock(ctx, "faults")
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	c.action, err = faults.Take(c.engine.FaultDir(), c.parsed.Command())
-	return err
 }
 
 // before does what goes wrong before anything is done.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/bottle-mcp/bottle-mcp/evals/applecontainer/engine"
 	"github.com/bottle-mcp/bottle-mcp/evals/applecontainer/faults"
 	"github.com/bottle-mcp/bottle-mcp/evals/applecontainer/shape"
@@ -87,16 +89,12 @@ func (c *call) imageInspect(context.Context) error {
 func (c *call) imageLoad(ctx context.Context) error {
 	path := c.last("input")
 	if path == "" {
-		file, err := os.CreateTemp("", "container-load-*.tar")
+		kept, drop, err := keepStdin()
 		if err != nil {
 			return err
 		}
-		defer func() { _ = os.Remove(file.Name()) }()
-		_, err = io.Copy(file, os.Stdin)
-		if err := errors.Join(err, file.Close()); err != nil {
-			return err
-		}
-		path = file.Name()
+		defer drop()
+		path = kept
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -199,8 +197,22 @@ func (c *call) build(ctx context.Context) error {
 	return nil
 }
 
-// dockerfile is the path of the Dockerfile; the one on standard input is
-// written to a file, which drop removes.
+// keepStdin copies standard input to memory, where others find it under a path
+// until drop. It goes with this program, however that ends.
+func keepStdin() (path string, drop func(), err error) {
+	fd, err := unix.MemfdCreate("stdin", unix.MFD_CLOEXEC)
+	if err != nil {
+		return "", nil, err
+	}
+	file := os.NewFile(uintptr(fd), "stdin")
+	if _, err := io.Copy(file, os.Stdin); err != nil {
+		_ = file.Close()
+		return "", nil, err
+	}
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd), func() { _ = file.Close() }, nil
+}
+
+// dockerfile is the path of the Dockerfile, which may be on standard input.
 func (c *call) dockerfile(dir string) (path string, drop func(), err error) {
 	drop = func() {}
 	path = c.last("file")
@@ -211,15 +223,8 @@ func (c *call) dockerfile(dir string) (path string, drop func(), err error) {
 			path = filepath.Join(dir, "Containerfile")
 		}
 	case "-":
-		file, err := os.CreateTemp("", "container-build-*")
-		if err != nil {
-			return "", drop, err
-		}
-		drop = func() { _ = os.Remove(file.Name()) }
-		path = file.Name()
-		_, err = io.Copy(file, os.Stdin)
-		if err := errors.Join(err, file.Close()); err != nil {
-			return "", drop, err
+		if path, drop, err = keepStdin(); err != nil {
+			return "", func() {}, err
 		}
 	}
 	info, err := os.Stat(path)

@@ -38,7 +38,8 @@ func (e *Engine) Build(ctx context.Context, req BuildRequest) error {
 	if r == nil {
 		return Failf(InvalidState, "container %s is not running", Builder)
 	}
-	dir, err := os.MkdirTemp(e.path("tmp"), "build-")
+	// When this program is killed, the rest goes with the builder.
+	dir, err := os.MkdirTemp(e.containerPath(Builder), "build-")
 	if err != nil {
 		return err
 	}
@@ -117,7 +118,7 @@ func builderServers(c *container, e *Engine) []string {
 
 // nameBuilt names an image by Podman's id.
 func (e *Engine) nameBuilt(ctx context.Context, podmanID, name string) error {
-	unlock, err := e.Lock(ctx, apiLock)
+	unlock, err := e.lock(ctx, apiLock)
 	if err != nil {
 		return err
 	}

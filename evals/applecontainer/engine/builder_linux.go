@@ -34,7 +34,7 @@ type BuilderRequest struct {
 // startBuilder has a running builder that fits the request: a fitting one is
 // left alone, another is made anew.
 func (e *Engine) startBuilder(ctx context.Context, req BuilderRequest) error {
-	unlock, err := e.Lock(ctx, Builder)
+	unlock, err := e.lock(ctx, Builder)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (e *Engine) startBuilder(ctx context.Context, req BuilderRequest) error {
 }
 
 func (e *Engine) makeBuilder(ctx context.Context, config shape.Configuration) error {
-	unlock, err := e.Lock(ctx, apiLock)
+	unlock, err := e.lock(ctx, apiLock)
 	if err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ func (e *Engine) StartBuilder(ctx context.Context, req BuilderRequest) error {
 // MoveSubnets gives every network another subnet, as a restart of the daemon
 // may.
 func (e *Engine) MoveSubnets(ctx context.Context) error {
-	unlock, err := e.Lock(ctx, apiLock)
+	unlock, err := e.lock(ctx, apiLock)
 	if err != nil {
 		return err
 	}

@@ -13,8 +13,20 @@ import (
 // what it said.
 func output(ctx context.Context, stdin, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	return outputOf(ctx, cmd)
+}
+
+// outputIn is output in a directory.
+func outputIn(ctx context.Context, dir, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	return outputOf(ctx, cmd)
+}
+
+func outputOf(ctx context.Context, cmd *exec.Cmd) (string, error) {
 	var stdout, stderr bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
 	if err == nil {
 		return stdout.String(), nil
@@ -22,7 +34,7 @@ func output(ctx context.Context, stdin, name string, args ...string) (string, er
 	if ctx.Err() != nil {
 		err = errors.Join(err, ctx.Err())
 	}
-	return stdout.String(), fmt.Errorf("%s %s: %w: %s", name, args[0], err, lastLine(stderr.String()))
+	return stdout.String(), fmt.Errorf("%s %s: %w: %s", cmd.Args[0], cmd.Args[1], err, lastLine(stderr.String()))
 }
 
 // lastLine is the last line that says something: usage advice does not.

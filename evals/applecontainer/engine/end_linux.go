@@ -11,9 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// apiLock is the daemon's one lock.
-const apiLock = "api"
-
 // endWait bounds waiting for a process behind SIGKILL.
 const endWait = 10 * time.Second
 
@@ -124,7 +121,7 @@ func (e *Engine) deleteContainer(ctx context.Context, req DeleteRequest) error {
 	if err := e.settle(ctx, req.ID); err != nil {
 		return err
 	}
-	unlock, err := e.Lock(ctx, apiLock)
+	unlock, err := e.lock(ctx, apiLock)
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,8 @@ func (e *Engine) Exec(ctx context.Context, req ExecRequest) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	dir, err := os.MkdirTemp(e.path("tmp"), "exec-")
+	// When this program is killed, the rest goes with the container.
+	dir, err := os.MkdirTemp(e.containerPath(req.ID), "exec-")
 	if err != nil {
 		return 0, err
 	}

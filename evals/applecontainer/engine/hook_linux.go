@@ -17,11 +17,9 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/evals/applecontainer/shape"
 )
 
-// writeHook writes the description that Podman finds the hook by, and returns
-// its directory.
-func (e *Engine) writeHook() (dir string, err error) {
-	dir = e.path("hooks")
-	return dir, save(e.path("hooks", "standin.json"), map[string]any{
+// writeHook writes the description that Podman finds the hook by.
+func (e *Engine) writeHook() error {
+	return save(e.path("hooks", "standin.json"), map[string]any{
 		"version": "1.0.0",
 		"hook":    map[string]any{"path": e.self, "args": []string{string(RoleHook), e.dir}},
 		"when":    map[string]any{"always": true},

@@ -33,13 +33,16 @@ func (e *Engine) loadImages(ctx context.Context, req LoadRequest) ([]string, err
 }
 
 func (e *Engine) loadArchive(ctx context.Context, archive io.Reader, dir string, force bool) ([]string, error) {
-	if err := extract(archive, dir, force); err != nil {
-		return nil, because(err, "failed to load images")
-	}
+	extractErr := extract(archive, dir, force)
 	l := layout{dir}
 	all, err := l.open()
-	if err != nil {
-		return nil, asError(err)
+	switch {
+	case errors.Is(err, errNoLayout):
+		return nil, because(err, "failed to load images")
+	case extractErr != nil:
+		return nil, because(extractErr, "failed to load images")
+	case err != nil:
+		return nil, because(err, "failed to load images")
 	}
 	var references []string
 	for _, m := range all {
@@ -95,8 +98,14 @@ func (e *Engine) podmanLoad(ctx context.Context, l layout, m named, name string)
 		return err
 	}
 	before, beforeErr := e.image(name)
-	id, err := output(ctx, "", "podman", "pull", "-q", "oci:"+l.dir)
+	// Podman names the image after the directory, whatever the index says: a
+	// relative one is sure to be a name.
+	dir := filepath.Base(l.dir)
+	id, err := outputIn(ctx, filepath.Dir(l.dir), "podman", "pull", "-q", "oci:"+dir)
 	if err != nil {
+		return err
+	}
+	if _, err := output(ctx, "", "podman", "untag", firstLine(id), "localhost/"+dir+":latest"); err != nil {
 		return err
 	}
 	return e.name(ctx, firstLine(id), name, before, beforeErr)

@@ -103,11 +103,14 @@ func extractFile(root *os.Root, name string, content io.Reader) error {
 // layout is an OCI image layout in a directory.
 type layout struct{ dir string }
 
+// errNoLayout is what is wrong with an archive of `docker save`.
+var errNoLayout = errors.New("file does not exist: oci-layout")
+
 // open checks that the directory is a layout and reads its index. An archive of
 // `docker save` has no oci-layout, and that is what the program complains of.
 func (l layout) open() ([]named, error) {
 	if _, err := os.Stat(filepath.Join(l.dir, "oci-layout")); errors.Is(err, fs.ErrNotExist) {
-		return nil, &Error{Code: NotFound, Message: "failed to load image archive: file oci-layout does not exist"}
+		return nil, errNoLayout
 	}
 	var top index
 	if err := l.document("index.json", &top); err != nil {

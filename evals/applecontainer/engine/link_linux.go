@@ -22,7 +22,7 @@ func (e *Engine) Prepare(ctx context.Context) error {
 	if bridgeExists(bridgeName(natKind, DefaultNetwork)) {
 		return nil
 	}
-	unlock, err := e.Lock(ctx, "prepare")
+	unlock, err := e.lock(ctx, lockPrepare)
 	if err != nil {
 		return err
 	}
@@ -41,6 +41,9 @@ func (e *Engine) Prepare(ctx context.Context) error {
 	}
 	// A record from another life of this state directory has no bridge.
 	if err := os.RemoveAll(e.networkPath(DefaultNetwork)); err != nil {
+		return err
+	}
+	if err := e.writeHook(); err != nil {
 		return err
 	}
 	return e.createNetwork(ctx, NetworkRequest{

@@ -91,7 +91,7 @@ func (e *Engine) ended(ctx context.Context, c *container) error {
 	if !c.AutoRemove && !e.faults.On(faults.StoppedVanishes) {
 		return err
 	}
-	unlock, lockErr := e.Lock(ctx, apiLock)
+	unlock, lockErr := e.lock(ctx, apiLock)
 	if lockErr != nil {
 		return errors.Join(err, lockErr)
 	}

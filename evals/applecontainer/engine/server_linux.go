@@ -155,7 +155,7 @@ func (e *Engine) serve(ctx context.Context, req request) (any, error) {
 	case opBuilder:
 		return with(req.Body, func(r BuilderRequest) (any, error) { return nil, e.startBuilder(ctx, r) })
 	}
-	unlock, err := e.Lock(ctx, apiLock)
+	unlock, err := e.lock(ctx, apiLock)
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +211,7 @@ func (e *Engine) serveStart(ctx context.Context, body json.RawMessage, replies *
 }
 
 func (e *Engine) lockedStart(ctx context.Context, id string, stdio []*os.File) (func() (int, error), error) {
-	unlock, err := e.Lock(ctx, apiLock)
+	unlock, err := e.lock(ctx, apiLock)
 	if err != nil {
 		return nil, err
 	}

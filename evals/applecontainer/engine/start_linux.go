@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/evals/applecontainer/faults"
@@ -224,11 +225,7 @@ func (e *Engine) podmanStart(ctx context.Context, c *container, stdio []*os.File
 	if err := os.WriteFile(e.containerPath(id, fileLog), nil, 0o600); err != nil {
 		return nil, err
 	}
-	hooks, err := e.writeHook()
-	if err != nil {
-		return nil, err
-	}
-	args := []string{"--hooks-dir", hooks, "start"}
+	args := []string{"--hooks-dir", e.path("hooks"), "start"}
 	if stdio == nil {
 		_, err := output(ctx, "", "podman", append(args, c.PodmanID)...)
 		return nil, e.startFailure(c, err)
@@ -244,14 +241,14 @@ func (e *Engine) podmanStart(ctx context.Context, c *container, stdio []*os.File
 // long as the process: it has started when its number is written.
 func (e *Engine) podmanAttach(ctx context.Context, c *container, args []string, stdio []*os.File) (wait func() (int, error), err error) {
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), "podman", args...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdio[0], stdio[1], stdio[2]
+	complaints := &gate{to: stdio[2]}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdio[0], stdio[1], complaints
 	if err := cmd.Start(); err != nil {
 		return nil, because(err, "failed to start container %s", c.Config.ID)
 	}
 	// Only Podman and the process keep the streams open.
-	for _, file := range stdio {
-		_ = file.Close()
-	}
+	_ = stdio[0].Close()
+	_ = stdio[1].Close()
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	pidfile := e.containerPath(c.Config.ID, filePID)
@@ -259,17 +256,51 @@ func (e *Engine) podmanAttach(ctx context.Context, c *container, args []string, 
 		select {
 		case err := <-ended:
 			if _, statErr := os.Stat(pidfile); statErr != nil {
-				return nil, e.startFailure(c, cmpError(err, statErr))
+				return nil, e.startFailure(c, fmt.Errorf("%w: %s", cmpError(err, statErr), lastLine(complaints.text())))
 			}
+			complaints.open()
 			return func() (int, error) { return exitCode(err) }, nil
 		case <-time.After(2 * time.Millisecond):
 			if info, err := os.Stat(pidfile); err == nil && info.Size() > 0 {
+				complaints.open()
 				return func() (int, error) { return exitCode(<-ended) }, nil
 			}
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// gate holds back what Podman says until the process runs: what comes before is
+// Podman's own, what comes then the process's.
+type gate struct {
+	to     *os.File
+	lock   sync.Mutex
+	held   []byte
+	passes bool
+}
+
+func (g *gate) Write(p []byte) (int, error) {
+	g.lock.Lock()
+	defer g.lock.Unlock()
+	if g.passes {
+		return g.to.Write(p)
+	}
+	g.held = append(g.held, p...)
+	return len(p), nil
+}
+
+func (g *gate) open() {
+	g.lock.Lock()
+	defer g.lock.Unlock()
+	_, _ = g.to.Write(g.held) // a caller that is gone misses it
+	g.held, g.passes = nil, true
+}
+
+func (g *gate) text() string {
+	g.lock.Lock()
+	defer g.lock.Unlock()
+	return string(g.held)
 }
 
 func cmpError(first, second error) error {

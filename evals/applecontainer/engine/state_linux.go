@@ -31,6 +31,14 @@ func Open(dir string) (*Engine, error) {
 			return nil, fmt.Errorf("the state of the stand-in cannot be made: %w", err)
 		}
 	}
+	// Locks that appear later would look like something left behind.
+	for _, lock := range []string{apiLock, lockFaults, lockPrepare, Builder} {
+		file, err := os.OpenFile(filepath.Join(dir, lock+".lock"), os.O_CREATE|os.O_RDONLY, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("a lock of the stand-in cannot be made: %w", err)
+		}
+		_ = file.Close()
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("the stand-in cannot find itself: %w", err)
@@ -40,6 +48,25 @@ func Open(dir string) (*Engine, error) {
 		return nil, err
 	}
 	return &Engine{dir: dir, self: self, faults: set}, nil
+}
+
+// The locks besides the builder's. The api lock is the daemon's, under which it
+// creates, starts and deletes.
+const (
+	apiLock     = "api"
+	lockFaults  = "faults"
+	lockPrepare = "prepare"
+)
+
+// TakeAction takes the fault that is armed for a call of the command. A lock
+// counts calls one by one.
+func (e *Engine) TakeAction(ctx context.Context, command string) (faults.Action, error) {
+	unlock, err := e.lock(ctx, lockFaults)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	return faults.Take(e.FaultDir(), command)
 }
 
 // Faults are the faults that were on when the engine was opened.
@@ -58,9 +85,7 @@ func short(name string) string {
 	return hex.EncodeToString(sum[:4])
 }
 
-// Lock takes the lock of a name: "api" is the daemon's, under which it creates,
-// starts and deletes.
-func (e *Engine) Lock(ctx context.Context, name string) (unlock func(), err error) {
+func (e *Engine) lock(ctx context.Context, name string) (unlock func(), err error) {
 	return lockFile(ctx, e.path(name+".lock"))
 }
 
