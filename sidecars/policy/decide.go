@@ -101,6 +101,12 @@ func (p *Policy) Decide(r Request) Decision {
 	case len(rt.matches) == 0:
 		return d
 	}
+	return rt.decide(d, r, use)
+}
+
+// decide judges the request by the route's matches. The request is passed by
+// value: only what comes here costs an allocation.
+func (rt *route) decide(d Decision, r Request, use gitUse) Decision {
 	v := view{r: &r}
 	for i := range rt.matches {
 		m := &rt.matches[i]
