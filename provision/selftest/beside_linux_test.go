@@ -59,6 +59,9 @@ func TestNetworkGuest(t *testing.T) {
 		t.Run(string(f), func(t *testing.T) {
 			t.Parallel()
 			spec := lanSpec(0)
+			if f != sound {
+				spec.Timeout = 1200 * time.Millisecond
+			}
 			r := probeAs(t, "lan:"+string(f)+":0", spec)
 			green, red := verdicts(r)
 			if got, want := slices.Sorted(maps.Keys(red)), slices.Sorted(slices.Values(tt.red)); !slices.Equal(got, want) {

@@ -182,14 +182,3 @@ func (n *network) peers(ctx context.Context) (string, error) {
 	}
 	return fmt.Sprintf("nobody but %d known machines answered", len(found)), nil
 }
-
-func join(list []neighbour) string {
-	var out string
-	for i, n := range list {
-		if i > 0 {
-			out += ", "
-		}
-		out += n.String()
-	}
-	return out
-}

@@ -23,6 +23,14 @@ func (n neighbour) String() string {
 	return n.addr.String() + " (" + n.mac + ")"
 }
 
+func join(list []neighbour) string {
+	var out []string
+	for _, n := range list {
+		out = append(out, n.String())
+	}
+	return strings.Join(out, ", ")
+}
+
 // arpComplete is the flag of an entry whose machine has answered.
 const arpComplete = 0x2
 
