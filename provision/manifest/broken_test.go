@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "rewrite testdata/broken*/*.err")
+var update = flag.Bool("update", false, "rewrite testdata/broken*/*.err and testdata/good/*/*.values")
 
 // brokenHome makes a home of the broken files.
 func brokenHome(t testing.TB) Loader {

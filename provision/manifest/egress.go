@@ -37,6 +37,16 @@ type Auth struct {
 // Equal reports whether two routes allow the same.
 func (r Route) Equal(o Route) bool { return reflect.DeepEqual(r, o) }
 
+// Sidecar is the route as the egress proxy enforces it. slot is where the proxy
+// finds the credential of a route that has one.
+func (r Route) Sidecar(slot string) sidecars.Route {
+	out := sidecars.Route{Host: r.Host, Ports: r.Ports, Private: r.Private, Matches: r.Matches, GitFetch: r.GitFetch}
+	if r.Auth != nil {
+		out.Auth = &sidecars.Auth{Scheme: r.Auth.Scheme, Slot: slot}
+	}
+	return out
+}
+
 // egress reads the whole block.
 func (p *parser) egress(a at, b *Bottle) {
 	p.mapping(a, keys{

@@ -99,9 +99,20 @@ func (r *resolver) parent(b *Bottle, name string, path []string) (*Bottle, *Erro
 	problem := b.at(fmt.Sprintf("the parent %q cannot be used", name), "", "extends")
 	problem.cause = err
 	if !known { // else it has been said, and once is enough
-		problem.Problem += ": " + err.Error()
+		problem.Problem += ": " + root(err).Error()
 	} else if errors.Is(err, fs.ErrNotExist) {
 		problem.Problem += ": there is none"
 	}
 	return nil, problem
+}
+
+// root skips the generations between a bottle and the one that is broken.
+func root(err error) error {
+	for {
+		var all Errors
+		if !errors.As(err, &all) || len(all) != 1 || all[0].Key != "extends" || all[0].cause == nil {
+			return err
+		}
+		err = all[0].cause
+	}
 }

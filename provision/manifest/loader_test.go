@@ -154,40 +154,6 @@ func TestNames(t *testing.T) {
 	}
 }
 
-func TestMerge(t *testing.T) {
-	l := home(t, map[string]string{
-		"bottles/a.md":        "---\nenv: {X: a, Y: a}\negress: {routes: [{host: a.example.com}, {host: s.example.com, ports: [443]}]}\nttl: 1h\nresources: {pids: 9, cpus: 1}\n---\n",
-		"bottles/b.md":        "---\nenv: {X: b}\negress: {routes: [{host: b.example.com}, {host: s.example.com, ports: [443]}]}\nttl: 2h\nresources: {pids: 5}\nbackend: linux\n---\n",
-		"bottles/conflict.md": "---\negress: {routes: [{host: s.example.com, auth: {scheme: token, token_ref: T}}]}\nbackend: other\nisolation: gvisor\n---\n",
-		"bottles/iso.md":      "---\nisolation: namespace\nbackend: linux\n---\n",
-	})
-	load := func(names ...string) []*Bottle {
-		var out []*Bottle
-		for _, name := range names {
-			b, err := l.Bottle(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			out = append(out, b)
-		}
-		return out
-	}
-	m, err := Merge(load("a", "b"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := hosts(m.Routes); !slices.Equal(got, []string{"a.example.com", "s.example.com", "b.example.com"}) {
-		t.Errorf("hosts are %v", got)
-	}
-	if m.Env["X"].Literal != "b" || m.Env["Y"].Literal != "a" || m.TTL != time.Hour || m.Limits != (backend.Limits{PIDs: 5, CPUs: 1}) || m.Backend != "linux" {
-		t.Errorf("merged into %+v", m)
-	}
-	var problems Errors
-	if _, err := Merge(load("a", "iso", "conflict")); !errors.As(err, &problems) || len(problems) != 3 {
-		t.Errorf("conflicts: %v", err)
-	}
-}
-
 func TestAgent(t *testing.T) {
 	l := home(t, map[string]string{
 		"agents/mine.md": "---\nname: mine\ndescription: d\nmodel: m\ncolor: red\nmemory: user\nbottle: work\n---\n\n  You are mine.\n\n",

@@ -3,20 +3,24 @@ package manifest
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/policy"
 )
 
 // Bounds of what narrows a route.
 const (
-	maxMatches     = 64
-	maxMatchParts  = 64
-	maxPathValue   = 2048
-	maxRegex       = 1024
-	maxHeaderValue = 1024
+	maxMatches    = 64
+	maxPaths      = 64
+	maxMethods    = 32
+	maxHeaders    = 16
+	maxMatchValue = 1024
+	maxRegex      = 512
 )
 
 // methods are those of RFC 9110 and of the extensions that servers know.
@@ -62,7 +66,7 @@ func (p *parser) paths(a at) []sidecars.PathMatch {
 	if !p.filled(a, "every path") {
 		return nil
 	}
-	return distinct(p, a, maxMatchParts, p.pathMatch)
+	return distinct(p, a, maxPaths, p.pathMatch)
 }
 
 func (p *parser) pathMatch(a at) (sidecars.PathMatch, bool) {
@@ -89,6 +93,9 @@ func (p *parser) pathMatch(a at) (sidecars.PathMatch, bool) {
 		p.fail(value, err.Error(), "")
 		return m, false
 	}
+	if m.Type == sidecars.MatchPrefix && m.Value != "/" {
+		m.Value = strings.TrimSuffix(m.Value, "/") // whole segments either way
+	}
 	return m, true
 }
 
@@ -110,36 +117,32 @@ func (p *parser) matchType(a at, allowed ...string) string {
 // compared in the one normalised form, and other forms are refused unread.
 func checkPath(s string) error {
 	switch {
-	case len(s) > maxPathValue:
-		return fmt.Errorf("a path may have at most %d bytes", maxPathValue)
+	case len(s) > maxMatchValue:
+		return fmt.Errorf("a path may have at most %d bytes", maxMatchValue)
 	case s[0] != '/':
 		return errors.New("a path begins with '/'")
 	case strings.ContainsAny(s, "?#"):
 		return errors.New("a path holds no query and no fragment; write what stands before '?' or '#'")
 	case strings.Contains(s, "*"):
 		return errors.New(`a path holds no wildcard; "prefix" takes in everything below it, "regex" matches patterns`)
-	case strings.ContainsAny(s, `%\;`):
-		return errors.New(`a path is written plainly, without '%', '\' and ';'`)
-	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return errors.New("a path holds printable ASCII characters only")
 	}
-	for segment := range strings.SplitSeq(s[1:], "/") {
-		if segment == "." || segment == ".." {
-			return errors.New("a path holds no '.' and '..' segments; no request with one is let through")
-		}
-	}
-	if strings.Contains(s, "//") {
-		return errors.New("a path holds no empty segments")
+	normal, err := policy.NormalizePath(s)
+	switch {
+	case err != nil:
+		return fmt.Errorf("no request can match it: %w", err)
+	case normal != s:
+		return fmt.Errorf("write it as %q: requests are compared in this form", normal)
 	}
 	return nil
 }
 
-// checkRegex reports why s is no pattern. The proxy anchors it at both ends.
+// checkRegex reports why s is no pattern. It is compiled when the bottle is
+// complete; the proxy anchors it at both ends.
 func checkRegex(s string) error {
 	if len(s) > maxRegex {
 		return fmt.Errorf("a pattern may have at most %d bytes", maxRegex)
 	}
-	if _, err := regexp.Compile(s); err != nil {
+	if _, err := syntax.Parse(s, syntax.Perl); err != nil {
 		return fmt.Errorf("it is not a pattern in RE2's syntax: %w", err)
 	}
 	return nil
@@ -149,7 +152,7 @@ func (p *parser) methods(a at) []string {
 	if !p.filled(a, "every method") {
 		return nil
 	}
-	return distinct(p, a, maxMatchParts, func(item at) (string, bool) {
+	return distinct(p, a, maxMethods, func(item at) (string, bool) {
 		s, ok := p.str(item)
 		if !ok {
 			return "", false
@@ -168,7 +171,7 @@ func (p *parser) headers(a at) []sidecars.HeaderMatch {
 		return nil
 	}
 	var out []sidecars.HeaderMatch
-	p.list(a, maxMatchParts, func(item at) {
+	p.list(a, maxHeaders, func(item at) {
 		h, ok := p.header(item)
 		if !ok {
 			return
@@ -183,7 +186,7 @@ func (p *parser) headers(a at) []sidecars.HeaderMatch {
 }
 
 func (p *parser) header(a at) (sidecars.HeaderMatch, bool) {
-	var h sidecars.HeaderMatch
+	h := sidecars.HeaderMatch{Type: sidecars.MatchExact}
 	value := a
 	ok := p.clean(func() bool {
 		return p.mapping(a, keys{read: map[string]func(at){
@@ -203,8 +206,8 @@ func (p *parser) header(a at) (sidecars.HeaderMatch, bool) {
 			p.fail(value, err.Error(), "")
 			return h, false
 		}
-	case len(h.Value) > maxHeaderValue || strings.TrimSpace(h.Value) != h.Value || strings.ContainsFunc(h.Value, func(r rune) bool { return r < ' ' || r > '~' }):
-		p.fail(value, fmt.Sprintf("a header's value is at most %d printable ASCII characters, without blanks around it", maxHeaderValue), "")
+	case len(h.Value) > maxMatchValue || strings.TrimSpace(h.Value) != h.Value || strings.ContainsFunc(h.Value, func(r rune) bool { return r < ' ' || r > '~' }):
+		p.fail(value, fmt.Sprintf("a header's value is at most %d printable ASCII characters, without blanks around it", maxMatchValue), "")
 		return h, false
 	}
 	return h, true
@@ -223,7 +226,7 @@ func (p *parser) headerName(a at) string {
 	case slices.Contains(credentialHeaders, lower):
 		p.fail(a, fmt.Sprintf("%q holds a credential, which no manifest does", s), "remove it; auth says which credential is sent")
 	default:
-		return s
+		return http.CanonicalHeaderKey(s)
 	}
 	return ""
 }

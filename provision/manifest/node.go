@@ -87,7 +87,9 @@ func (p *parser) parse(front []byte) (at, bool) {
 		return at{}, false
 	}
 	root := at{"", doc.Content[0]}
-	p.checkTree(root, 0)
+	if !plain(root.node, 0) {
+		p.checkTree(root, 0)
+	}
 	if len(p.problems) > 0 {
 		return at{}, false
 	}
@@ -130,6 +132,31 @@ func syntaxHint(text string) string {
 	default:
 		return `indent with spaces, write "key: value", and put text with ':', '#' or '*' in quotes`
 	}
+}
+
+// plain reports that checkTree would find nothing, without making a single path:
+// nearly every file is.
+func plain(n *yaml.Node, depth int) bool {
+	if depth > maxDepth || n.Kind == yaml.AliasNode || n.Anchor != "" || n.Style&yaml.TaggedStyle != 0 || n.Tag == "!" || strings.IndexByte(n.Value, 0) >= 0 {
+		return false
+	}
+	for i, child := range n.Content {
+		if !plain(child, depth+1) {
+			return false
+		}
+		if n.Kind != yaml.MappingNode || i%2 == 1 {
+			continue
+		}
+		if child.Kind != yaml.ScalarNode || child.ShortTag() != "!!str" || i > 64 {
+			return false // a long mapping is cheaper to check with a table
+		}
+		for j := 0; j < i; j += 2 {
+			if n.Content[j].Value == child.Value {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // checkTree refuses the parts of YAML that make a file mean something else

@@ -52,8 +52,12 @@ func (o Origins) drop(keys ...string) {
 const routesPath = "egress.routes"
 
 // add takes over the origins of top. Its route i has become number index[i], or
-// has been left out when that is negative.
+// has been left out when that is negative; without an index nothing has moved.
 func (o Origins) add(top Origins, index []int) {
+	if index == nil {
+		maps.Copy(o, top)
+		return
+	}
 	for path, origin := range top {
 		rest, isRoute := strings.CutPrefix(path, routesPath+"[")
 		if !isRoute {

@@ -1,10 +1,14 @@
 package manifest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/policy"
 )
 
 // validate finds what only the whole bottle shows, in the order of its keys.
@@ -27,8 +31,38 @@ func (b *Bottle) validate() Errors {
 		}
 		lower[strings.ToLower(name)] = name
 	}
+	problems = append(problems, b.compile()...)
 	if b.SubBottles.Depth > 0 && !b.Origins.has("sub_bottles.max") {
 		problems = append(problems, b.at("a depth needs a max", `write "max: 3" beside it`, "sub_bottles"))
+	}
+	return problems
+}
+
+// compile asks the proxy's own judge. What a manifest may say about a route is
+// narrower and explained better, so this finds what only all of them show, such
+// as too many patterns.
+func (b *Bottle) compile() Errors {
+	rules := make([]sidecars.Route, len(b.Routes))
+	for i, r := range b.Routes {
+		rules[i] = r.Sidecar("")
+	}
+	_, err := policy.Compile(rules)
+	if err == nil {
+		return nil
+	}
+	faults := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // errors.Join is taken apart, not looked through
+		faults = joined.Unwrap()
+	}
+	var problems Errors
+	for _, fault := range faults {
+		var route *policy.RouteError
+		if errors.As(fault, &route) {
+			key := routeKey(route.Index)
+			problems = append(problems, b.at(masked(route.Err.Error()), "", key+".matches", key+".host"))
+			continue
+		}
+		problems = append(problems, b.at(masked(fault.Error()), "", routesPath))
 	}
 	return problems
 }
