@@ -7,6 +7,7 @@ import (
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/provision/manifest"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/policy"
 )
 
 // narrowRoutes keeps what only names of the manifest's routes. Its result
@@ -137,27 +138,10 @@ func policyWords(routes []manifest.Route) string {
 	const most = 30
 	var parts []string
 	for _, r := range routes[:min(most, len(routes))] {
-		parts = append(parts, routeWords(r))
+		parts = append(parts, policy.Words(r.Sidecar("")))
 	}
 	if more := len(routes) - most; more > 0 {
 		parts = append(parts, fmt.Sprintf("%d more", more))
 	}
 	return "only " + strings.Join(parts, ", ")
-}
-
-func routeWords(r manifest.Route) string {
-	var notes []string
-	if len(r.Ports) > 0 {
-		notes = append(notes, "ports "+strings.Trim(strings.ReplaceAll(fmt.Sprint(r.Ports), " ", ", "), "[]"))
-	}
-	if r.Auth != nil {
-		notes = append(notes, "a credential is added")
-	}
-	if len(r.Private) > 0 {
-		notes = append(notes, "private addresses allowed")
-	}
-	if len(notes) == 0 {
-		return r.Host
-	}
-	return r.Host + " (" + strings.Join(notes, "; ") + ")"
 }

@@ -86,10 +86,10 @@ func (m *Manager) renderRoutes(routes []manifest.Route) ([]sidecars.Route, map[s
 	out := []sidecars.Route{}
 	slots, tokens := map[string]string{}, map[string]secret.Value{}
 	for _, r := range routes {
-		s := sidecars.Route{Host: r.Host, Ports: r.Ports, Private: r.Private}
+		slot := ""
 		if r.Auth != nil {
-			slot, ok := slots[r.Auth.TokenRef]
-			if !ok {
+			var ok bool
+			if slot, ok = slots[r.Auth.TokenRef]; !ok {
 				token, err := m.token(r.Auth.TokenRef)
 				if err != nil {
 					return nil, nil, err
@@ -97,9 +97,8 @@ func (m *Manager) renderRoutes(routes []manifest.Route) ([]sidecars.Route, map[s
 				slot = "EGRESS_TOKEN_" + strconv.Itoa(len(slots))
 				slots[r.Auth.TokenRef], tokens[slot] = slot, token
 			}
-			s.Auth = &sidecars.Auth{Scheme: r.Auth.Scheme, Slot: slot}
 		}
-		out = append(out, s)
+		out = append(out, r.Sidecar(slot))
 	}
 	return out, tokens, nil
 }

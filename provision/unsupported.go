@@ -20,8 +20,6 @@ type demand struct {
 // makes one of them work takes its line out.
 func demands() []demand {
 	return []demand{
-		{"paths, methods and headers", ofRoutes("matches", func(r manifest.Route) bool { return len(r.Matches) > 0 })},
-		{"git over HTTPS", ofRoutes("git.fetch", func(r manifest.Route) bool { return r.GitFetch })},
 		// false asks for no scanning, and that is what there is.
 		{"scanning of requests", ofRoutes("dlp.outbound_detectors", func(r manifest.Route) bool { return len(r.DLP.Outbound) > 0 })},
 		{"scanning of answers", ofRoutes("dlp.inbound_detectors", func(r manifest.Route) bool { return len(r.DLP.Inbound) > 0 })},
