@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/bottle-mcp/bottle-mcp/backend/macoscontainer/grammar"
+	"github.com/bottle-mcp/bottle-mcp/backend/macoscontainer/grammar" //nolint:depguard // the contract as data, which the stand-in exists to follow
 	"github.com/bottle-mcp/bottle-mcp/evals/applecontainer/engine"
 	"github.com/bottle-mcp/bottle-mcp/evals/applecontainer/faults"
 )

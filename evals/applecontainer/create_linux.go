@@ -13,7 +13,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/bottle-mcp/bottle-mcp/backend/macoscontainer/grammar"
+	"github.com/bottle-mcp/bottle-mcp/backend/macoscontainer/grammar" //nolint:depguard // the contract as data, which the stand-in exists to follow
 	"github.com/bottle-mcp/bottle-mcp/evals/applecontainer/engine"
 	"github.com/bottle-mcp/bottle-mcp/evals/applecontainer/shape"
 )
@@ -335,7 +335,7 @@ func clearSocketPath(path string) error {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return os.MkdirAll(filepath.Dir(path), 0o755) //nolint:gosec // the program makes it so; who may enter is up to the directories above
+		return os.MkdirAll(filepath.Dir(path), 0o755)
 	case err != nil:
 		return err
 	case info.Mode()&fs.ModeSocket != 0:
@@ -350,5 +350,5 @@ func (c *call) writeCIDFile(id string) error {
 	if path == "" {
 		return nil
 	}
-	return os.WriteFile(path, []byte(id), 0o644) //nolint:gosec // the program's own mode
+	return os.WriteFile(path, []byte(id), 0o644)
 }

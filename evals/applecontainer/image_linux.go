@@ -286,7 +286,7 @@ func (c *call) builderStop(ctx context.Context) error {
 		return err
 	}
 	if !found {
-		complain(errors.New("Warning: builder is not running"))
+		complain(errors.New("warning: builder is not running"))
 		return nil
 	}
 	if err := c.engine.Stop(ctx, engine.StopRequest{ID: engine.Builder, Grace: builderGrace}); err != nil {

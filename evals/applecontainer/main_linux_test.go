@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bottle-mcp/bottle-mcp/backend/macoscontainer/grammar"
+	"github.com/bottle-mcp/bottle-mcp/backend/macoscontainer/grammar" //nolint:depguard // the contract as data, which the stand-in exists to follow
 	"github.com/bottle-mcp/bottle-mcp/evals/applecontainer/world"
 )
 

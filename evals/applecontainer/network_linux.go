@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bottle-mcp/bottle-mcp/backend/macoscontainer/grammar"
+	"github.com/bottle-mcp/bottle-mcp/backend/macoscontainer/grammar" //nolint:depguard // the contract as data, which the stand-in exists to follow
 	"github.com/bottle-mcp/bottle-mcp/evals/applecontainer/engine"
 	"github.com/bottle-mcp/bottle-mcp/evals/applecontainer/faults"
 	"github.com/bottle-mcp/bottle-mcp/evals/applecontainer/shape"

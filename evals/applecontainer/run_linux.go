@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
-	"github.com/bottle-mcp/bottle-mcp/backend/macoscontainer/grammar"
+	"github.com/bottle-mcp/bottle-mcp/backend/macoscontainer/grammar" //nolint:depguard // the contract as data, which the stand-in exists to follow
 	"github.com/bottle-mcp/bottle-mcp/evals/applecontainer/engine"
 )
 

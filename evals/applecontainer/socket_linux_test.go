@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -149,7 +151,7 @@ func TestSocketOutOfGuest(t *testing.T) {
 	}
 	must(t, "create", "--name", "second", "--network", "none", "--publish-socket", file+":/x", "--", world.AgentImage)
 	t.Cleanup(func() { clean(t, "delete", "second") })
-	if _, err := os.Lstat(file); !os.IsNotExist(err) { //nolint:forbidigo // the plain question
+	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("what is no socket at the host's path is still there")
 	}
 	if document := valid(t, "inspect", must(t, "inspect", "second")); !strings.Contains(document, "publishedSockets") {

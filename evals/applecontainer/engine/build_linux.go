@@ -123,8 +123,7 @@ func (e *Engine) nameBuilt(ctx context.Context, podmanID, name string) error {
 		return err
 	}
 	defer unlock()
-	before, beforeErr := e.image(name)
-	if err := e.name(ctx, podmanID, name, before, beforeErr); err != nil {
+	if err := e.name(ctx, podmanID, name, e.holder(name)); err != nil {
 		return because(err, "failed to tag %s", name)
 	}
 	return nil

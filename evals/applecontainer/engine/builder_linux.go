@@ -110,6 +110,9 @@ func fits(have, want shape.Configuration, dns bool) bool {
 
 // loadBuilder makes the builder's image of this program.
 func (e *Engine) loadBuilder(ctx context.Context) error {
+	if err := e.static(); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp(e.path("tmp"), "builder-")
 	if err != nil {
 		return err

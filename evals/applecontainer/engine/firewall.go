@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"strings"
 )
@@ -27,6 +29,12 @@ func internalKind(leaks int) int { return 1 + leaks }
 // bridgeName is the name of a network's bridge.
 func bridgeName(kind int, network string) string {
 	return fmt.Sprintf("%s%d%s", bridgePrefix, kind, short(network))
+}
+
+// short is a name of eight characters for objects whose names the kernel cuts.
+func short(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return hex.EncodeToString(sum[:4])
 }
 
 func bridges(kind int) string { return fmt.Sprintf("%s%d+", bridgePrefix, kind) }

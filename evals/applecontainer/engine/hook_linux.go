@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"debug/elf"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -104,9 +105,28 @@ func (e *Engine) process(guest *guestRoot, c *container) (*specs.Process, error)
 		return nil, because(err, "failed to create the working directory %s", process.Cwd)
 	}
 	if c.Config.UseInit {
+		if err := e.static(); err != nil {
+			return nil, err
+		}
 		process.Args = append([]string{initPath}, process.Args...)
 	}
 	return process, nil
+}
+
+// static refuses a build of this program that needs a C library: guests have
+// none, or another one.
+func (e *Engine) static() error {
+	program, err := elf.Open(e.self)
+	if err != nil {
+		return because(err, "the stand-in cannot read itself")
+	}
+	defer func() { _ = program.Close() }()
+	for _, part := range program.Progs {
+		if part.Type == elf.PT_INTERP {
+			return Failf(Unsupported, "the stand-in was built with cgo and cannot run in guests: build it with CGO_ENABLED=0")
+		}
+	}
+	return nil
 }
 
 // capabilityFields has no inheritable and no ambient set, so that a process of

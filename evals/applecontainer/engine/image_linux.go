@@ -97,7 +97,7 @@ func (e *Engine) podmanLoad(ctx context.Context, l layout, m named, name string)
 	if err := save(filepath.Join(l.dir, "index.json"), index{SchemaVersion: 2, Manifests: []named{m}}); err != nil {
 		return err
 	}
-	before, beforeErr := e.image(name)
+	before := e.holder(name)
 	// Podman names the image after the directory, whatever the index says: a
 	// relative one is sure to be a name.
 	dir := filepath.Base(l.dir)
@@ -108,19 +108,28 @@ func (e *Engine) podmanLoad(ctx context.Context, l layout, m named, name string)
 	if _, err := output(ctx, "", "podman", "untag", firstLine(id), "localhost/"+dir+":latest"); err != nil {
 		return err
 	}
-	return e.name(ctx, firstLine(id), name, before, beforeErr)
+	return e.name(ctx, firstLine(id), name, before)
+}
+
+// holder is Podman's id of the image that has a name, "" when none has.
+func (e *Engine) holder(name string) string {
+	i, err := e.image(name)
+	if err != nil {
+		return ""
+	}
+	return i.ID
 }
 
 // name gives an image of Podman's a full name. What had the name before goes if
 // nothing else holds it.
-func (e *Engine) name(ctx context.Context, podmanID, name string, before *image, beforeErr error) error {
+func (e *Engine) name(ctx context.Context, podmanID, name, before string) error {
 	if _, err := output(ctx, "", "podman", "tag", podmanID, name); err != nil {
 		return err
 	}
-	if beforeErr != nil || before.ID == podmanID {
+	if before == "" || before == podmanID {
 		return nil
 	}
-	return e.dropUnnamed(ctx, before.ID)
+	return e.dropUnnamed(ctx, before)
 }
 
 // dropUnnamed removes an image from Podman when it has no name and no container
@@ -165,6 +174,6 @@ func (e *Engine) tagImage(ctx context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
-	before, beforeErr := e.image(to)
-	return e.name(ctx, i.ID, to, before, beforeErr)
+	before := e.holder(to)
+	return e.name(ctx, i.ID, to, before)
 }

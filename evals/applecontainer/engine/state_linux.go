@@ -2,8 +2,6 @@ package engine
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -77,12 +75,6 @@ func (e *Engine) FaultDir() string { return e.path("faults") }
 
 func (e *Engine) path(elem ...string) string {
 	return filepath.Join(append([]string{e.dir}, elem...)...)
-}
-
-// short is a name of eight characters for objects whose names the kernel cuts.
-func short(name string) string {
-	sum := sha256.Sum256([]byte(name))
-	return hex.EncodeToString(sum[:4])
 }
 
 func (e *Engine) lock(ctx context.Context, name string) (unlock func(), err error) {

@@ -47,10 +47,14 @@ func (x *execution) terminal(s Streams, socket, podmanID string) (int, error) {
 	if s.Stdin != nil {
 		go func() { _, _ = io.Copy(console, s.Stdin) }()
 	}
-	done := copied(s.Stdout, console)
+	done := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(s.Stdout, console) // ends with an error: the last writer is gone
+		close(done)
+	}()
 	code, err := forward(x.signals, ended, x.signal)
 	select {
-	case <-done: // ends with an error: the last writer is gone
+	case <-done:
 	case <-time.After(runtimeDrain):
 	}
 	return code, err
