@@ -90,32 +90,32 @@ func (p *Policy) Decide(r Request) Decision {
 		return d.refuse(no.Layer, no.Reason, no.Message, no.Ask)
 	}
 	use := gitUseOf(&r)
-	rt := &p.routes[d.Route]
+	route := &p.routes[d.Route]
 	switch {
 	case use == gitPush:
 		return d.refuse(LayerProtocol, ReasonGitPush, "Pushing with git over HTTPS is not allowed; pushes are scanned and go through the git gate.",
 			"Push to the remote given in GIT_GATE_URL; if it is not set, leave the commits in the workspace and say so.")
-	case use == gitFetch && !rt.in.GitFetch:
+	case use == gitFetch && !route.in.GitFetch:
 		return d.refuse(LayerProtocol, ReasonGitFetch, fmt.Sprintf("Host %s is allowed, but not cloning and fetching from it with git over HTTPS.", r.Host),
 			fmt.Sprintf("Ask the operator to add git: {fetch: true} to the route for %q in this bottle's manifest, with the reason you need it.", d.Rule))
-	case len(rt.matches) == 0:
+	case len(route.matches) == 0:
 		return d
 	}
-	return rt.decide(d, r, use)
+	return route.decide(d, r, use)
 }
 
-// decide judges the request by the route's matches. The request is passed by
-// value: only what comes here costs an allocation.
-func (rt *route) decide(d Decision, r Request, use gitUse) Decision {
-	v := view{r: &r}
-	for i := range rt.matches {
-		m := &rt.matches[i]
+// decide judges a request by the route's matches. It is passed by value: only
+// what comes here costs an allocation.
+func (r *route) decide(d Decision, q Request, use gitUse) Decision {
+	v := view{r: &q}
+	for i := range r.matches {
+		m := &r.matches[i]
 		if v.satisfies(m) || use == gitFetch && v.liftsMethods(m) {
 			d.Match = i
 			return d
 		}
 	}
-	return closest(d, rt, &v)
+	return closest(d, r, &v)
 }
 
 // liftsMethods reports whether m allows the request as one of a fetch's.

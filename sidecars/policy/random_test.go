@@ -13,7 +13,9 @@ import (
 // meet all the time.
 type generator struct{ *rand.Rand }
 
-func newGenerator(seed uint64) *generator { return &generator{rand.New(rand.NewPCG(seed, seed^0x9e3779b97f4a7c15))} }
+func newGenerator(seed uint64) *generator {
+	return &generator{rand.New(rand.NewPCG(seed, seed^0x9e3779b97f4a7c15))}
+}
 
 func one[T any](g *generator, from ...T) T { return from[g.IntN(len(from))] }
 

@@ -1,0 +1,184 @@
+package policy
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
+)
+
+func TestSubset(t *testing.T) {
+	auth := func(slot string) *sidecars.Auth { return &sidecars.Auth{Scheme: "Bearer", Slot: slot} }
+	on := func(p ...sidecars.PathMatch) []sidecars.Match { return []sidecars.Match{{Paths: p}} }
+	by := func(m ...string) []sidecars.Match { return []sidecars.Match{{Methods: m}} }
+	with := func(kind, value string) []sidecars.Match {
+		return []sidecars.Match{{Headers: []sidecars.HeaderMatch{{Name: "X-A", Type: kind, Value: value}}}}
+	}
+	tests := []struct {
+		name          string
+		parent, child []sidecars.Route
+		what, detail  string // "" is a subset
+	}{
+		{"nothing of nothing", nil, nil, "", ""},
+		{"something of nothing", nil, []sidecars.Route{{Host: "a.test"}}, "host", "no route"},
+		{"another host", []sidecars.Route{{Host: "a.test"}}, []sidecars.Route{{Host: "b.test"}}, "host", "no route"},
+		{"name below a wildcard", []sidecars.Route{{Host: "*.a.test"}}, []sidecars.Route{{Host: "x.y.a.test"}}, "", ""},
+		{"wildcard's apex", []sidecars.Route{{Host: "*.a.test"}}, []sidecars.Route{{Host: "a.test"}}, "host", "no route"},
+		{"wildcard within a wildcard", []sidecars.Route{{Host: "*.a.test"}}, []sidecars.Route{{Host: "*.b.a.test"}}, "", ""},
+		{"wildcard over a wildcard", []sidecars.Route{{Host: "*.b.a.test"}}, []sidecars.Route{{Host: "*.a.test"}}, "host", "no route"},
+		{"wildcard over names", []sidecars.Route{{Host: "x.a.test"}}, []sidecars.Route{{Host: "*.a.test"}}, "host", "no route"},
+		{"wildcard over a narrower name", []sidecars.Route{{Host: "*.a.test"}, {Host: "x.a.test", Matches: by("GET")}},
+			[]sidecars.Route{{Host: "*.a.test"}}, "matches", "its route for x.a.test"},
+		{"wildcard beside the narrower name", []sidecars.Route{{Host: "*.a.test"}, {Host: "x.a.test", Matches: by("GET")}},
+			[]sidecars.Route{{Host: "*.a.test"}, {Host: "x.a.test", Matches: by("GET")}}, "", ""},
+		{"wildcard over a narrower wildcard", []sidecars.Route{{Host: "*.a.test"}, {Host: "*.b.a.test", Matches: by("GET")}},
+			[]sidecars.Route{{Host: "*.a.test"}}, "matches", "its route for *.b.a.test"},
+		{"wildcard with one between", []sidecars.Route{{Host: "*.a.test"}, {Host: "x.c.b.a.test", Matches: by("GET")}},
+			[]sidecars.Route{{Host: "*.a.test"}, {Host: "*.b.a.test", Matches: by("GET")}}, "", ""},
+		{"wider name below a wildcard", []sidecars.Route{{Host: "*.a.test", Matches: by("GET")}, {Host: "x.a.test"}},
+			[]sidecars.Route{{Host: "x.a.test"}}, "", ""},
+
+		{"default ports by name", []sidecars.Route{{Host: "a.test", Auth: auth("A")}}, []sidecars.Route{{Host: "a.test", Auth: auth("A"), Ports: []int{443}}}, "", ""},
+		{"http on the https port", []sidecars.Route{{Host: "a.test"}}, []sidecars.Route{{Host: "a.test", Ports: []int{443}}}, "ports", "http on port 443"},
+		{"another port", []sidecars.Route{{Host: "a.test", Ports: []int{1, 2}}}, []sidecars.Route{{Host: "a.test", Ports: []int{2, 3}}}, "ports", "https on port 3"},
+		{"default port of listed ones", []sidecars.Route{{Host: "a.test", Ports: []int{443, 80}}}, []sidecars.Route{{Host: "a.test"}}, "", ""},
+
+		{"same auth", []sidecars.Route{{Host: "*.a.test", Auth: auth("A")}}, []sidecars.Route{{Host: "x.a.test", Auth: auth("A")}}, "", ""},
+		{"other auth", []sidecars.Route{{Host: "a.test", Auth: auth("A")}}, []sidecars.Route{{Host: "a.test", Auth: auth("B")}}, "auth", "another credential"},
+		{"auth dropped", []sidecars.Route{{Host: "a.test", Auth: auth("A")}}, []sidecars.Route{{Host: "a.test"}}, "auth", "agent's own"},
+		{"auth added", []sidecars.Route{{Host: "a.test"}}, []sidecars.Route{{Host: "a.test", Auth: auth("A")}}, "auth", "the parent does not"},
+
+		{"private within", []sidecars.Route{{Host: "a.test", Private: []string{"10.0.0.0/8"}}}, []sidecars.Route{{Host: "a.test", Private: []string{"10.1.0.0/16"}}}, "", ""},
+		{"private dropped", []sidecars.Route{{Host: "a.test", Private: []string{"10.0.0.0/8"}}}, []sidecars.Route{{Host: "a.test"}}, "", ""},
+		{"private beside", []sidecars.Route{{Host: "a.test", Private: []string{"10.0.0.0/8"}}}, []sidecars.Route{{Host: "a.test", Private: []string{"172.16.0.0/12"}}}, "private", "172.16.0.0/12"},
+		{"private wider", []sidecars.Route{{Host: "a.test", Private: []string{"10.0.0.0/16"}}}, []sidecars.Route{{Host: "a.test", Private: []string{"10.0.0.0/8"}}}, "private", "10.0.0.0/8"},
+		{"metadata address out of a range", []sidecars.Route{{Host: "a.test", Private: []string{"169.254.0.0/16"}}},
+			[]sidecars.Route{{Host: "a.test", Private: []string{"169.254.169.254"}}}, "private", "169.254.169.254"},
+		{"same address", []sidecars.Route{{Host: "a.test", Private: []string{"10.0.0.1"}}}, []sidecars.Route{{Host: "a.test", Private: []string{"10.0.0.1/32"}}}, "", ""},
+
+		{"git dropped", []sidecars.Route{{Host: "a.test", GitFetch: true}}, []sidecars.Route{{Host: "a.test"}}, "", ""},
+		{"git added", []sidecars.Route{{Host: "a.test"}}, []sidecars.Route{{Host: "a.test", GitFetch: true}}, "git", "fetching"},
+
+		{"matches added", []sidecars.Route{{Host: "a.test"}}, []sidecars.Route{{Host: "a.test", Matches: by("GET")}}, "", ""},
+		{"matches dropped", []sidecars.Route{{Host: "a.test", Matches: by("GET")}}, []sidecars.Route{{Host: "a.test"}}, "matches", "only GET on any path"},
+		{"all but all", []sidecars.Route{{Host: "a.test", Matches: on(prefix("/"))}}, []sidecars.Route{{Host: "a.test"}}, "matches", "every request"},
+		{"method within", []sidecars.Route{{Host: "a.test", Matches: by("GET", "HEAD")}}, []sidecars.Route{{Host: "a.test", Matches: by("HEAD")}}, "", ""},
+		{"method beyond", []sidecars.Route{{Host: "a.test", Matches: by("GET")}}, []sidecars.Route{{Host: "a.test", Matches: by("GET", "PUT")}}, "matches", "GET or PUT"},
+		{"two halves of one", []sidecars.Route{{Host: "a.test", Matches: append(by("GET"), by("PUT")...)}},
+			[]sidecars.Route{{Host: "a.test", Matches: by("GET", "PUT")}}, "matches", "no match"},
+		{"two of one", []sidecars.Route{{Host: "a.test", Matches: by("GET", "PUT")}}, []sidecars.Route{{Host: "a.test", Matches: append(by("GET"), by("PUT")...)}}, "", ""},
+
+		{"header value", []sidecars.Route{{Host: "a.test", Matches: with("exact", "1")}}, []sidecars.Route{{Host: "a.test", Matches: with("", "1")}}, "", ""},
+		{"other header value", []sidecars.Route{{Host: "a.test", Matches: with("exact", "1")}}, []sidecars.Route{{Host: "a.test", Matches: with("exact", "2")}}, "matches", "X-A"},
+		{"value of an expression", []sidecars.Route{{Host: "a.test", Matches: with("regex", "1|2")}}, []sidecars.Route{{Host: "a.test", Matches: with("exact", "2")}}, "", ""},
+		{"expression over a value", []sidecars.Route{{Host: "a.test", Matches: with("exact", "1")}}, []sidecars.Route{{Host: "a.test", Matches: with("regex", "1")}}, "matches", "X-A"},
+		{"header dropped", []sidecars.Route{{Host: "a.test", Matches: with("regex", ".*")}}, []sidecars.Route{{Host: "a.test", Matches: by("GET")}}, "matches", "GET"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			err := Subset(compile(t, tt.child...), compile(t, tt.parent...))
+			if tt.what == "" {
+				if err != nil {
+					t.Errorf("error = %v, want a proof", err)
+				}
+				return
+			}
+			var beyond *BeyondError
+			if !errors.As(err, &beyond) || beyond.What != tt.what || !strings.Contains(beyond.Detail, tt.detail) || beyond.Host != tt.child[0].Host {
+				t.Errorf("error = %#v, want one about %s with %q", err, tt.what, tt.detail)
+			}
+		})
+	}
+}
+
+func TestPathWithin(t *testing.T) {
+	tests := []struct {
+		child, parent sidecars.PathMatch
+		want          bool
+	}{
+		{exact("/a"), exact("/a"), true},
+		{exact("/a"), exact("/a/"), false},
+		{exact("/a/b"), prefix("/a"), true},
+		{exact("/ab"), prefix("/a"), false},
+		{exact("/a/b"), regex("/a/[a-c]"), true},
+		{exact("/a/d"), regex("/a/[a-c]"), false},
+		{prefix("/a/b"), prefix("/a"), true},
+		{prefix("/a"), prefix("/a/"), true},
+		{prefix("/ab"), prefix("/a"), false},
+		{prefix("/a"), prefix("/a/b"), false},
+		{prefix("/a"), prefix("/"), true},
+		{prefix("/a"), exact("/a"), false},
+		{prefix("/a"), regex("/a.*"), false},
+		{regex("/a.*"), regex("/a.*"), true},
+		{regex("/a"), regex("/a.*"), false},
+		{regex("/a"), exact("/a"), false},
+		{regex("anything|.*"), prefix("/"), true},
+		{regex("/a/.*"), prefix("/a"), true},
+		{regex("/a(/.*)?"), prefix("/a"), true},
+		{regex("/a"), prefix("/a"), true},
+		{regex("/a$"), prefix("/a"), true},
+		{regex("^/a/b*"), prefix("/a"), true},
+		{regex("(/a/b|/a/c)/.+"), prefix("/a"), true},
+		{regex("/a/b|/a"), prefix("/a"), true},
+		{regex("(?:/a)(?:/[^/]+){0,3}"), prefix("/a"), true},
+		{regex("/a.*"), prefix("/a"), false},
+		{regex("/a/?.*"), prefix("/a"), false},
+		{regex("/a/b|/c"), prefix("/a"), false},
+		{regex("/(a|ab)/c"), prefix("/a"), false},
+		{regex("(?i)/a/b"), prefix("/a"), false},
+		{regex("/[a]/b"), prefix("/a"), true},
+		{regex("/a?/b"), prefix("/a"), false},
+		{regex("/a*"), prefix("/a"), false},
+		{regex("/a+/b"), prefix("/a"), false},
+		{regex(".*/a/b"), prefix("/a"), false},
+		{regex("/a/b"), prefix("/a/b/c"), false},
+		{regex("/a/?"), prefix("/a"), true},
+		{regex("/a(/|%2F)b"), prefix("/a"), false},
+		{regex(`/a\b.*`), prefix("/a"), false}, // "/a-b"
+		{regex(`[^x]a/b`), prefix("/a"), true}, // a path begins with a slash
+		{regex(`/v1\.0/.*`), prefix("/v1.0"), true},
+		{regex(`/v1.0/.*`), prefix("/v1.0"), false},
+		{regex(`/caf%C3%A9/.*`), prefix("/caf%C3%A9"), true},
+		{regex(`/café/.*`), prefix("/caf"), true}, // no normal path matches
+	}
+	for _, tt := range tests {
+		t.Run(tt.child.Value+" in "+tt.parent.Type+" "+tt.parent.Value, func(t *testing.T) {
+			p := compile(t, sidecars.Route{Host: "a.test", Matches: []sidecars.Match{{Paths: paths(tt.child, tt.parent)}}})
+			rules := p.routes[0].matches[0].paths
+			if got := pathWithin(&rules[0], &rules[1]); got != tt.want {
+				t.Errorf("pathWithin = %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+// FuzzExprWithin looks for a path that an expression matches and that is not
+// where the proof says all of them are.
+func FuzzExprWithin(f *testing.F) {
+	f.Add("/a(/.*)?", "/a", "/a/b")
+	f.Add("/a|/b.*", "/a", "/b/c")
+	f.Add(`(?i:/A)/\w+`, "/a", "/A/x")
+	f.Add(`/a\b/?`, "/a", "/a/")
+	f.Fuzz(func(t *testing.T, src, prefix, path string) {
+		p, err := Compile([]sidecars.Route{{Host: "a.test", Matches: []sidecars.Match{{Paths: paths(regex(src), sidecars.PathMatch{Type: "prefix", Value: prefix})}}}})
+		if err != nil {
+			return
+		}
+		rules := p.routes[0].matches[0].paths
+		if !pathWithin(&rules[0], &rules[1]) {
+			return
+		}
+		tries := []string{path, prefix, prefix + path, rules[1].value + "x", strings.ToUpper(prefix), "/" + path}
+		for _, literal := range regexp.MustCompile(`[/\w.-]+`).FindAllString(src, 8) {
+			tries = append(tries, literal, "/"+literal, rules[1].value+literal)
+		}
+		for _, s := range tries {
+			normal, err := NormalizePath(s)
+			if err == nil && rules[0].holds(normal) && !rules[1].holds(normal) {
+				t.Fatalf("%q is shown to be within %q, and %q is not", src, prefix, normal)
+			}
+		}
+	})
+}
