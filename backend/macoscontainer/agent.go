@@ -1,7 +1,6 @@
 package macoscontainer
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/backend/command"
 	"github.com/bottle-mcp/bottle-mcp/backend/macoscontainer/cli"
 	"github.com/bottle-mcp/bottle-mcp/backend/vmguest"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
@@ -206,7 +206,7 @@ const insideTimeout = 30 * time.Second
 func (b *Backend) inside(ctx context.Context, id backend.ID, uid int, argv []string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.scaled(insideTimeout))
 	defer cancel()
-	stdout, stderr := &tail{limit: vmguest.MaxRoots + 1}, &tail{limit: 2 << 10}
+	stdout, stderr := command.NewTail(vmguest.MaxRoots+1), command.NewTail(2<<10)
 	res, err := b.cli.Exec(ctx, cli.ExecRequest{
 		Container: roleAgent.name(id), Argv: argv, UID: uid, GID: uid, Workdir: "/", Stdout: stdout, Stderr: stderr,
 	})
@@ -216,7 +216,7 @@ func (b *Backend) inside(ctx context.Context, id backend.ID, uid int, argv []str
 	case res.Failure != nil:
 		return nil, res.Failure
 	case res.Code != 0:
-		return nil, fmt.Errorf("it ended with %d: %s", res.Code, stderr)
+		return nil, fmt.Errorf("it ended with %d: %s", res.Code, command.Printable(stderr.String(), 2<<10))
 	}
-	return bytes.Clone(stdout.data), nil
+	return stdout.Bytes(), nil
 }

@@ -20,8 +20,9 @@ import (
 )
 
 // faultScale shortens the deadlines so that a program that hangs is given up on
-// within seconds. Calls of the stand-in take half a second at most.
-const faultScale = 0.06
+// within seconds. Calls of the stand-in take half a second, on a busy machine
+// more.
+const faultScale = 0.12
 
 // faulty is a backend whose calls go wrong.
 func faulty(t *testing.T, topo topology) *standin {

@@ -2,6 +2,7 @@ package macoscontainer
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/backend/command"
 	"github.com/bottle-mcp/bottle-mcp/backend/macoscontainer/cli"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/egress"
@@ -225,18 +227,7 @@ func (b *Backend) awaitReady(ctx context.Context, r *record) error {
 		return b.withLogs(ctx, name, err)
 	}
 	r.SidecarStarted = c.Started
-	stderr := &tail{limit: 2 << 10}
-	res, err := b.cli.Exec(ctx, cli.ExecRequest{
-		Container: name, Argv: append([]string{sidecarBinary}, pid1.ReadyArgs(b.scaled(readyTimeout)/2)...), UID: 0, GID: 0,
-		Stdout: stderr, Stderr: stderr,
-	})
-	if err == nil && res.Failure != nil {
-		err = res.Failure
-	}
-	if err == nil && res.Code != 0 {
-		err = fmt.Errorf("its daemons do not answer: %s", stderr)
-	}
-	if err != nil {
+	if err := b.ready(ctx, r.ID); err != nil {
 		return b.withLogs(ctx, name, err)
 	}
 	if r.Topology == socket {
@@ -249,6 +240,33 @@ func (b *Backend) awaitReady(ctx context.Context, r *record) error {
 	}
 	return nil
 }
+
+// ready asks the daemons from inside. The answer is the sidecar's own word, in
+// its own form: that the question could be asked is none.
+func (b *Backend) ready(ctx context.Context, id backend.ID) error {
+	stdout, stderr := command.NewTail(maxReport), command.NewTail(maxReport)
+	res, err := b.cli.Exec(ctx, cli.ExecRequest{
+		Container: roleSidecar.name(id), Argv: append([]string{sidecarBinary}, pid1.ReadyArgs(b.scaled(readyTimeout)/2)...), UID: 0, GID: 0,
+		Stdout: stdout, Stderr: stderr,
+	})
+	if err == nil && res.Failure != nil {
+		err = res.Failure
+	}
+	if err != nil {
+		return err
+	}
+	var report pid1.Report
+	if err := json.Unmarshal(stdout.Bytes(), &report); err != nil {
+		return fmt.Errorf("its answer is not understood: %.200q, %.200q: %w", stdout, stderr, err)
+	}
+	if res.Code != 0 || !report.Ready || report.Bottle != string(id) {
+		return fmt.Errorf("its daemons do not answer: %v %s", report.Services, command.Printable(report.Error, maxReport))
+	}
+	return nil
+}
+
+// maxReport bounds what a sidecar says of itself.
+const maxReport = 16 << 10
 
 // sidecarBinary is this program in the sidecar's image.
 const sidecarBinary = "/bottle-mcp"

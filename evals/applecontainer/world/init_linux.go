@@ -35,7 +35,11 @@ func initMain(l layout) int {
 		return failed(fmt.Errorf("the world's payload cannot be started: %w", err))
 	}
 	forward(payload)
-	return reap(payload.Pid, outside.pid)
+	code := reap(payload.Pid, outside.pid)
+	// The Internet ends with its pipe, which the collector closes when nobody
+	// holds it any more: two minutes after the last allocation at the latest.
+	runtime.KeepAlive(outside)
+	return code
 }
 
 func (l layout) build(ctx context.Context) (*outside, error) {
