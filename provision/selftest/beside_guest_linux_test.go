@@ -95,7 +95,7 @@ func cable(f fault, machines []other) error {
 	}
 	lines = append(lines,
 		"link add tunl9 type bridge", // one that nobody uses, as kernels have built in
-		"addr add "+lanGuest+"/24 dev eth0", "addr add "+lanGuest6+"/64 dev eth0 nodad", "link set eth0 up",
+		"addr add "+lanGuest+"/26 dev eth0", "addr add "+lanGuest6+"/64 dev eth0 nodad", "link set eth0 up",
 	)
 	if f == extraUp {
 		lines = append(lines, "link set tunl9 up")
@@ -141,42 +141,41 @@ func furnish() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make the mounts private: %w", err)
 	}
-	top, err := os.MkdirTemp("", "furnish")
+	resolv, err := filepath.EvalSymlinks("/etc/resolv.conf")
 	if err != nil {
 		return err
 	}
-	if err := unix.Mount("tmpfs", top, "tmpfs", 0, "mode=755"); err != nil {
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"); err != nil {
 		return fmt.Errorf("mount a tmpfs: %w", err)
 	}
-	resolv := filepath.Join(top, "resolv.conf")
-	if err := os.WriteFile(resolv, []byte("nameserver "+lanResolver+"\n"), 0o644); err != nil {
+	image := resolv
+	if !strings.HasPrefix(resolv, "/run/") {
+		image = "/run/resolv.conf"
+	}
+	if err := errors.Join(os.MkdirAll(filepath.Dir(image), 0o755), os.WriteFile(image, []byte("nameserver "+lanResolver+"\n"), 0o644), os.Mkdir("/run/dev", 0o755)); err != nil {
 		return err
 	}
 	for _, name := range []string{"null", "zero", "urandom"} {
-		if err := os.WriteFile(filepath.Join(top, name), nil, 0o644); err != nil {
+		node := "/run/dev/" + name
+		if err := os.WriteFile(node, nil, 0o644); err != nil {
 			return err
 		}
-		if err := unix.Mount("/dev/"+name, filepath.Join(top, name), "", unix.MS_BIND, ""); err != nil {
+		if err := unix.Mount("/dev/"+name, node, "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("bind /dev/%s: %w", name, err)
 		}
-	}
-	target, err := filepath.EvalSymlinks("/etc/resolv.conf")
-	if err != nil {
-		return err
 	}
 	const readOnly = unix.MS_BIND | unix.MS_REMOUNT | unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 	for _, m := range []struct {
 		source, target, kind string
 		flags                uintptr
 	}{
-		{resolv, target, "", unix.MS_BIND},
-		{top, "/dev", "", unix.MS_BIND | unix.MS_REC},
+		{image, resolv, "", unix.MS_BIND},
+		{"/run/dev", "/dev", "", unix.MS_BIND | unix.MS_REC},
 		{"proc", "/proc", "proc", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
 		{"/proc/sys", "/proc/sys", "", unix.MS_BIND},
 		{"", "/proc/sys", "", readOnly},
 		{"/sys", "/sys", "", unix.MS_BIND | unix.MS_REC},
 		{"", "/sys", "", readOnly},
-		{"tmpfs", "/run", "tmpfs", 0},
 	} {
 		if err := unix.Mount(m.source, m.target, m.kind, m.flags, ""); err != nil {
 			return fmt.Errorf("mount %s on %s: %w", m.source, m.target, err)

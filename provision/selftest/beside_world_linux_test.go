@@ -114,7 +114,7 @@ func machine(arg string) error {
 func gatewayMachine(f fault) error {
 	mute := []string{
 		"link add lan address 02:00:00:00:64:01 type bridge", "link set lan up",
-		"addr add " + lanGateway + "/24 dev lan", "addr add " + lanGateway6 + "/64 dev lan nodad",
+		"addr add " + lanGateway + "/26 dev lan", "addr add " + lanGateway6 + "/64 dev lan nodad",
 		"rule add pref 100 from " + lanGateway + " blackhole",
 		"-6 rule add pref 100 from fe80::/10 blackhole", "-6 rule add pref 100 from " + lanGateway6 + " blackhole",
 	}
@@ -166,7 +166,7 @@ func gatewayFault(f fault) error {
 
 // sidecarMachine serves the proxy and the supervisor, and refuses the rest.
 func sidecarMachine(f fault) error {
-	if err := steps("addr add "+lanSidecar+"/24 dev s0", "link set s0 up"); err != nil {
+	if err := steps("addr add "+lanSidecar+"/26 dev s0", "link set s0 up"); err != nil {
 		return err
 	}
 	l, err := net.Listen("tcp", lanSidecar+":9099")
@@ -201,7 +201,7 @@ func peerMachine(f fault) error {
 	if err := steps("link set p0 up"); err != nil || f == peerThere6 {
 		return err
 	}
-	return steps("addr add " + lanPeer + "/24 dev p0")
+	return steps("addr add " + lanPeer + "/26 dev p0")
 }
 
 func listen(where string) error {

@@ -21,8 +21,11 @@ const (
 	// callsPerSocket stays below what a socket may have waiting for addresses
 	// that nobody answers for.
 	callsPerSocket = 128
+	callTries      = 8
 	// maxAnswered bounds what is kept of those who answer; one is too many.
 	maxAnswered = 2 * subnetSize
+	// maxHeard bounds what is read for it, errors of the calls among it.
+	maxHeard = 1 << 16
 )
 
 // calls is everybody that was called on the links, and who called back.
@@ -88,14 +91,45 @@ func (n *network) callSome(ctx context.Context, own netip.Addr, hosts []netip.Ad
 	if err := conn.SetDeadline(deadline(ctx)); err != nil {
 		return errors.Join(err, conn.Close())
 	}
+	err = reportErrors(conn)
 	for _, host := range hosts {
-		_, err := conn.WriteToUDPAddrPort([]byte("\n"), netip.AddrPortFrom(host, callPort))
-		if err != nil && !shut(err) {
-			return errors.Join(fmt.Errorf("call %s on %s: %w", host, name, err), conn.Close())
+		if err == nil {
+			err = callOne(conn, netip.AddrPortFrom(host, callPort))
 		}
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("call the machines on %s: %w", name, err), conn.Close())
 	}
 	go n.hear(conn, name)
 	return nil
+}
+
+// reportErrors has the kernel say when its table of neighbours is full, instead
+// of dropping the datagram: a full one would hide everybody.
+func reportErrors(conn *net.UDPConn) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var optErr error
+	err = raw.Control(func(fd uintptr) { optErr = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVERR, 1) })
+	return errors.Join(err, optErr)
+}
+
+// callOne calls one address. What others answered to earlier calls is reported
+// by the next one, which is then not made: it is made again.
+func callOne(conn *net.UDPConn, to netip.AddrPort) error {
+	var err error
+	for range callTries {
+		_, err = conn.WriteToUDPAddrPort([]byte("\n"), to)
+		if !refused(err) && !shut(err) {
+			break
+		}
+	}
+	if err == nil || shut(err) { // every time: nobody can be reached there
+		return nil
+	}
+	return fmt.Errorf("%s: %w", to.Addr(), err)
 }
 
 // call6 sends one echo request to all nodes of a link, where the kernel lets
@@ -126,9 +160,9 @@ func (n *network) call6(ctx context.Context, l link) {
 func (n *network) hear(conn net.PacketConn, name string) {
 	defer func() { _ = conn.Close() }()
 	buf := make([]byte, 64)
-	for {
+	for range maxHeard {
 		_, from, err := conn.ReadFrom(buf)
-		if err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
 			return
 		}
 		if at, ok := from.(*net.UDPAddr); ok {

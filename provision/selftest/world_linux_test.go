@@ -301,11 +301,19 @@ func probeScene(t *testing.T, scene string, spec Spec, env ...string) Result {
 func probeAs(t *testing.T, role string, spec Spec, env ...string) Result {
 	t.Helper()
 	needNamespaces(t)
-	data, err := json.Marshal(spec)
+	result, err := probeIn(t.Context(), role, spec, env...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	return result
+}
+
+func probeIn(ctx context.Context, role string, spec Spec, env ...string) (Result, error) {
+	data, err := json.Marshal(spec)
+	if err != nil {
+		return Result{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	cmd := namespaced(ctx, "/proc/self/exe")
 	cmd.Env = append(append(os.Environ(), roleEnv+"="+role), env...)
@@ -315,9 +323,9 @@ func probeAs(t *testing.T, role string, spec Spec, env ...string) Result {
 	err = cmd.Run()
 	result, decodeErr := DecodeResult(out.Bytes(), spec)
 	if decodeErr != nil {
-		t.Fatalf("%s: %v, %v: %s", role, err, decodeErr, &complaint)
+		return Result{}, fmt.Errorf("%s: %w, %w: %s", role, err, decodeErr, &complaint)
 	}
-	return result
+	return result, nil
 }
 
 // needNamespaces skips a test where the machine has no namespaces for it, and
