@@ -72,6 +72,7 @@ func (m *Manager) Plan(ctx context.Context, req LaunchRequest) (*Plan, error) {
 		d.routes()
 		d.env()
 		d.bounds()
+		d.preview()
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("plan the launch: %w", context.Cause(ctx))
@@ -180,7 +181,7 @@ func (d *draft) backend(ctx context.Context) error {
 		return err
 	}
 	d.r.engine, d.r.caps = chosen.Backend, chosen.Capabilities
-	d.plan.Backend = chosen.Backend.Name()
+	d.plan.Backend, d.plan.BackendSource = chosen.Backend.Name(), chosen.Source
 	d.services()
 	classes := d.r.caps.Isolation
 	switch {

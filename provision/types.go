@@ -29,22 +29,28 @@ type LaunchRequest struct {
 // Plan is a launch resolved and validated: what will be, in data. It holds no
 // secret value.
 type Plan struct {
-	ID        backend.ID `json:"id"`
-	Agent     string     `json:"agent,omitempty"`
-	Bottles   []string   `json:"bottles"`
-	Label     string     `json:"label,omitempty"`
-	Backend   string     `json:"backend"`
-	Isolation string     `json:"isolation"`
+	ID      backend.ID `json:"id"`
+	Agent   string     `json:"agent,omitempty"`
+	Bottles []string   `json:"bottles"`
+	Label   string     `json:"label,omitempty"`
+	Backend string     `json:"backend"`
+	// BackendSource says what chose it: "explicit", "BOT_BOTTLE_BACKEND" or "default".
+	BackendSource string `json:"backend_source"`
+	Isolation     string `json:"isolation"`
 	// Image is what the guest's root filesystem is made from; "" = the backend's own.
-	Image     string             `json:"image,omitempty"`
-	Workspace *WorkspacePlan     `json:"workspace,omitempty"`
-	Routes    []RouteSummary     `json:"routes"`
-	Policy    string             `json:"policy"` // the egress policy in words
-	EnvNames  []string           `json:"env_names"`
-	Limits    backend.Limits     `json:"limits"`
-	TTL       time.Duration      `json:"-"`
-	Steps     []string           `json:"steps"`
-	Services  []sidecars.Service `json:"services"`
+	Image     string         `json:"image,omitempty"`
+	Workspace *WorkspacePlan `json:"workspace,omitempty"`
+	Routes    []RouteSummary `json:"routes"`
+	Policy    string         `json:"policy"` // the egress policy in words
+	EnvNames  []string       `json:"env_names"`
+	// Variables are those of EnvNames that a manifest or the request asks for.
+	Variables []VariableSummary `json:"variables"`
+	// Missing are the walls that this host cannot give.
+	Missing  []backend.Missing  `json:"missing"`
+	Limits   backend.Limits     `json:"limits"`
+	TTL      time.Duration      `json:"-"`
+	Steps    []string           `json:"steps"`
+	Services []sidecars.Service `json:"services"`
 	// Digest identifies the plan's content apart from ID and time, so that a
 	// repeated launch with the same ID is recognised.
 	Digest string `json:"digest"`
@@ -62,9 +68,18 @@ type WorkspacePlan struct {
 type RouteSummary struct {
 	Host  string `json:"host"`
 	Ports []int  `json:"ports"`
+	// Allows says in words which requests may pass, e.g. "GET or HEAD on any path".
+	Allows string `json:"allows,omitempty"`
 	// Auth is "Bearer from $NAME" or "".
 	Auth    string   `json:"auth,omitempty"`
 	Private []string `json:"private,omitempty"`
+}
+
+// VariableSummary is a variable of the guest without its value.
+type VariableSummary struct {
+	Name string `json:"name"`
+	// From is "manifest", "request", or "$NAME" for a variable of the host.
+	From string `json:"from"`
 }
 
 // Event is one step of a long operation, for progress.
