@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/policy"
 )
 
 // allowedHost is one route as the agent may see it.
@@ -13,21 +16,43 @@ type allowedHost struct {
 	Host string `json:"host"`
 	// Ports that may be used; empty means 443 for https and 80 for http.
 	Ports []int `json:"ports,omitempty"`
+	// Matches, one of which a request must satisfy; none means every request.
+	Matches []allowedMatch `json:"matches,omitempty"`
+	// GitFetch says that repositories can be cloned and fetched over https.
+	GitFetch bool `json:"git_fetch,omitempty"`
 	// HTTPSOnly is set where a credential is added to requests.
 	HTTPSOnly bool `json:"https_only,omitempty"`
 	// Credential says that the proxy adds one and drops the agent's own.
 	Credential bool `json:"credential_injected,omitempty"`
+	// Summary says all of it in words.
+	Summary string `json:"summary"`
 }
 
-// renderAllowlist is the live table without secrets, slots or addresses.
-func renderAllowlist(cfg sidecars.Config) ([]byte, error) {
+// allowedMatch is a sidecars.Match without the values of its headers.
+type allowedMatch struct {
+	Paths   []sidecars.PathMatch `json:"paths,omitempty"`
+	Methods []string             `json:"methods,omitempty"`
+	Headers []string             `json:"headers,omitempty"`
+}
+
+// renderAllowlist is the live table without secrets, slots, addresses or
+// header values.
+func renderAllowlist(bottle string, routes []sidecars.Route) ([]byte, error) {
 	list := struct {
 		Bottle  string        `json:"bottle"`
 		Default string        `json:"default"`
 		Allowed []allowedHost `json:"allowed"`
-	}{cfg.Bottle, sidecars.Deny, []allowedHost{}}
-	for _, r := range cfg.Routes {
-		list.Allowed = append(list.Allowed, allowedHost{Host: r.Host, Ports: r.Ports, HTTPSOnly: r.Auth != nil, Credential: r.Auth != nil})
+	}{bottle, sidecars.Deny, []allowedHost{}}
+	for _, r := range routes {
+		h := allowedHost{Host: r.Host, Ports: r.Ports, GitFetch: r.GitFetch, HTTPSOnly: r.Auth != nil, Credential: r.Auth != nil, Summary: policy.Words(r)}
+		for _, m := range r.Matches {
+			shown := allowedMatch{Paths: m.Paths, Methods: m.Methods}
+			for _, header := range m.Headers {
+				shown.Headers = append(shown.Headers, header.Name)
+			}
+			h.Matches = append(h.Matches, shown)
+		}
+		list.Allowed = append(list.Allowed, h)
 	}
 	b, err := json.MarshalIndent(list, "", "  ")
 	return append(b, '\n'), err
@@ -51,8 +76,65 @@ func (ex *exchange) serveLocal(a ask) {
 	case "/allowlist":
 		h.Set("Content-Type", "application/json")
 		_, _ = ex.w.Write(ex.p.allowlist)
+	case "/explain":
+		ex.explain(a)
 	default:
 		ex.refuse(&refusal{Status: http.StatusNotFound, Layer: layerProxy, Reason: reasonUnknownLocal,
-			Message: "The proxy has no such page.", Ask: "Read /allowlist or /healthz."})
+			Message: "The proxy has no such page.", Ask: "Read /allowlist, /explain?url=URL&method=METHOD or /healthz."})
 	}
+}
+
+// explanation says what would be decided about a request, and by what. It
+// repeats nothing of the question but what a decision's record holds.
+type explanation struct {
+	Allowed bool   `json:"allowed"`
+	Method  string `json:"method"`
+	Host    string `json:"host"`
+	Port    int    `json:"port"`
+	Path    string `json:"path"`
+	Rule    string `json:"rule"`            // host of the route that decides, "" when none does
+	Match   string `json:"match,omitempty"` // the match that allows, in words
+	// Credential says that the proxy would add one.
+	Credential bool   `json:"credential_injected,omitempty"`
+	Layer      string `json:"layer,omitempty"`
+	Reason     string `json:"reason,omitempty"`
+	Message    string `json:"message,omitempty"`
+	Ask        string `json:"how_to_ask,omitempty"`
+}
+
+// explain answers /explain?url=URL&method=METHOD for a request without headers
+// of its own. What the name resolves to is not part of the answer.
+func (ex *exchange) explain(a ask) {
+	values, err := url.ParseQuery(a.query)
+	method := strings.ToUpper(values.Get("method"))
+	if method == "" {
+		method = http.MethodGet
+	}
+	var q policy.Request
+	if err == nil {
+		q, err = policy.RequestFor(method, values.Get("url"))
+	}
+	if err != nil {
+		no := malformed(reasonQuestion, "The question cannot be read: "+err.Error()+".")
+		no.Ask = "Ask as in http://" + localHost + "/explain?method=GET&url=https%3A%2F%2Fapi.example.com%2Fv1, with the URL percent-encoded."
+		ex.refuse(no)
+		return
+	}
+	b, err := json.MarshalIndent(ex.p.table.explain(q), "", "  ")
+	if err != nil {
+		ex.refuse(unavailable(reasonInternal, "The answer could not be written."))
+		return
+	}
+	ex.w.Header().Set("Content-Type", "application/json")
+	_, _ = ex.w.Write(append(b, '\n'))
+}
+
+func (t *table) explain(q policy.Request) explanation {
+	d := t.policy.Decide(q)
+	e := explanation{Allowed: d.Allow, Method: q.Method, Host: q.Host, Port: q.Port, Path: q.RawPath,
+		Rule: d.Rule, Layer: d.Layer, Reason: d.Reason, Message: d.Message, Ask: d.Ask}
+	if d.Allow {
+		e.Match, e.Credential = t.policy.MatchWords(d), t.routes[d.Route].auth != nil
+	}
+	return e
 }

@@ -86,7 +86,7 @@ func New(cfg sidecars.Config, secrets sidecars.Secrets, opts Options) (*Proxy, e
 	if err != nil {
 		return nil, fmt.Errorf("egress: %w", err)
 	}
-	allowlist, err := renderAllowlist(cfg)
+	allowlist, err := renderAllowlist(cfg.Bottle, routes.policy.Routes())
 	if err != nil {
 		return nil, fmt.Errorf("egress: render the allowlist: %w", err)
 	}

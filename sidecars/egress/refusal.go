@@ -57,6 +57,7 @@ const (
 	reasonInternal        = "internal_error"
 	reasonStopping        = "proxy_stopping"
 	reasonUnknownLocal    = "unknown_proxy_page"
+	reasonQuestion        = "question_invalid"
 )
 
 // statusClientGone is what the log shows when nobody was left to answer.

@@ -200,6 +200,9 @@ func TestRequestFor(t *testing.T) {
 			}
 		})
 	}
+	if r, err := RequestFor("POST", "https://org.test/org/r.git/git-upload-pack"); err != nil || !matchPolicy(t).Decide(r).Allow {
+		t.Errorf("a fetch is read as %+v, %v", r, err)
+	}
 	if _, err := RequestFor("get", "https://api.test/"); err == nil || !strings.Contains(err.Error(), "upper case") {
 		t.Errorf("error = %v, want one about the method", err)
 	}

@@ -8,6 +8,7 @@ import (
 const (
 	gitReceivePack = "git-receive-pack"
 	gitUploadPack  = "git-upload-pack"
+	gitFetchType   = "application/x-git-upload-pack-request"
 )
 
 // gitUse is what a request is to a server that speaks git's smart HTTP.
@@ -63,7 +64,7 @@ func isPlainFetch(r *Request, path string) bool {
 	case http.MethodPost:
 		t := r.Header["Content-Type"]
 		return strings.HasSuffix(path, "/"+gitUploadPack) && r.RawQuery == "" &&
-			len(t) == 1 && t[0] == "application/x-"+gitUploadPack+"-request"
+			len(t) == 1 && t[0] == gitFetchType
 	}
 	return false
 }

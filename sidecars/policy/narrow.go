@@ -240,12 +240,12 @@ func (n *narrowing) intersect(host string, c *cut, have []match, in []sidecars.M
 	}
 	for i, p := range c.want.Paths {
 		if !slices.Contains(c.pathsMet, i) {
-			n.fail("paths", host, "%s is not allowed there, or not with these methods; allowed is %s", pathWords(p), MatchWords(in))
+			n.fail("paths", host, "%s is not allowed there, or not with these methods; allowed is %s", pathWords(p), matchesWords(in))
 		}
 	}
 	for _, m := range c.want.Methods {
 		if !slices.Contains(c.methodsMet, m) {
-			n.fail("methods", host, "%s is not allowed there, or not on these paths; allowed is %s", m, MatchWords(in))
+			n.fail("methods", host, "%s is not allowed there, or not on these paths; allowed is %s", m, matchesWords(in))
 		}
 	}
 	return out

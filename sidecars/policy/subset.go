@@ -194,7 +194,7 @@ func (pr *prover) matchesWithin(c, q *route) string {
 		return ""
 	}
 	if len(c.matches) == 0 {
-		return "every request, where the parent allows only " + MatchWords(q.in.Matches)
+		return "every request, where the parent allows only " + matchesWords(q.in.Matches)
 	}
 	for i := range c.matches {
 		within := func(o match) bool { return pr.matchWithin(&c.matches[i], &o) }

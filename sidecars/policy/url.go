@@ -3,12 +3,13 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 )
 
 // RequestFor returns the request that a client would make of an absolute
-// http:// or https:// URL, without headers.
+// http:// or https:// URL, without the headers it may choose.
 func RequestFor(method, rawURL string) (Request, error) {
 	scheme, rest, ok := strings.Cut(rawURL, "://")
 	scheme = strings.ToLower(scheme)
@@ -32,5 +33,9 @@ func RequestFor(method, rawURL string) (Request, error) {
 	if u, err := url.ParseRequestURI(path); path != "" && err == nil {
 		path = u.EscapedPath()
 	}
-	return Request{Scheme: scheme, Method: method, Host: to.Host, Port: to.Port, RawPath: path, RawQuery: query}, nil
+	r := Request{Scheme: scheme, Method: method, Host: to.Host, Port: to.Port, RawPath: path, RawQuery: query}
+	if method == http.MethodPost && strings.HasSuffix(path, "/"+gitUploadPack) {
+		r.Header = http.Header{"Content-Type": {gitFetchType}} // as git sends it
+	}
+	return r, nil
 }

@@ -19,7 +19,7 @@ func Words(r sidecars.Route) string {
 		notes = append(notes, "ports "+strings.Trim(strings.ReplaceAll(fmt.Sprint(r.Ports), " ", ", "), "[]"))
 	}
 	if len(r.Matches) > 0 {
-		notes = append(notes, "only "+MatchWords(r.Matches))
+		notes = append(notes, "only "+matchesWords(r.Matches))
 	}
 	if r.GitFetch {
 		notes = append(notes, "git fetch")
@@ -36,13 +36,22 @@ func Words(r sidecars.Route) string {
 	return r.Host + " (" + strings.Join(notes, "; ") + ")"
 }
 
-// MatchWords says what matches allow, as in "GET or HEAD on /v1 and below".
-func MatchWords(matches []sidecars.Match) string {
+// matchesWords says what matches allow, as in "GET or HEAD on /v1 and below".
+func matchesWords(matches []sidecars.Match) string {
 	var parts []string
 	for _, m := range matches {
 		parts = append(parts, matchWords(m))
 	}
 	return list(parts, ", or ")
+}
+
+// MatchWords says what the match behind a decision allows, "" when there is
+// none.
+func (p *Policy) MatchWords(d Decision) string {
+	if d.Route < 0 || d.Match < 0 {
+		return ""
+	}
+	return matchWords(p.routes[d.Route].in.Matches[d.Match])
 }
 
 func matchWords(m sidecars.Match) string {
