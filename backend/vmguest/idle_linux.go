@@ -40,9 +40,9 @@ func idleMain(args []string) error {
 	if err := walls.Undumpable(); err != nil {
 		return err
 	}
-	signal.Ignore(unix.SIGPIPE, unix.SIGHUP)
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer stop()
+	signal.Ignore(unix.SIGPIPE, unix.SIGHUP)
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(*seconds)*time.Second)
 	defer cancel()
 	if err := startRelays(ctx, relays); err != nil {

@@ -245,6 +245,10 @@ func (w *wrapper) end(grace time.Duration) {
 			return
 		}
 	}
+	if !w.ended {
+		// Most trees are one process group, which stops at once.
+		_ = unix.Kill(-w.main, unix.SIGSTOP)
+	}
 	w.tree.kill(endTime, w.reap)
 	if !w.ended { // it hangs in the kernel
 		w.ended, w.status = true, backend.ExitStatus{Code: shellSignal + int(unix.SIGKILL), Signal: int(unix.SIGKILL)}

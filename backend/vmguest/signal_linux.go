@@ -11,11 +11,11 @@ import (
 
 // Timings of "guest signal".
 const (
-	// aloneTime is how long the wrapper has to kill its tree by itself.
+	// treeTime is how long a tree may take to be killed.
+	treeTime = 900 * time.Millisecond
+	// aloneTime is how much of it the wrapper has to do it by itself.
 	aloneTime = 300 * time.Millisecond
-	// treeTime is how long the verb then kills too.
-	treeTime = 600 * time.Millisecond
-	// restTime is for what is left when the wrapper was killed.
+	// restTime is at least for what is left when the wrapper was killed.
 	restTime = 250 * time.Millisecond
 	gonePoll = 2 * time.Millisecond
 )
@@ -72,11 +72,12 @@ func (t tree) end(wrappers []process) int {
 	ended := func() bool {
 		return !slices.ContainsFunc(wrappers, func(w process) bool { return !w.gone() })
 	}
-	for until := time.Now().Add(aloneTime); !ended() && time.Now().Before(until); {
+	begun := time.Now()
+	for !ended() && time.Since(begun) < aloneTime {
 		time.Sleep(gonePoll)
 	}
 	if !ended() {
-		t.kill(treeTime, ended)
+		t.kill(treeTime-time.Since(begun), ended)
 	}
 	// A wrapper that is still there is a process of the command's that pretends
 	// to be one, or cannot go on.
@@ -84,7 +85,7 @@ func (t tree) end(wrappers []process) int {
 		w.send(unix.SIGKILL)
 	}
 	rest := tree{marker: t.marker}
-	if !rest.kill(restTime, rest.empty) {
+	if !rest.kill(max(restTime, treeTime-time.Since(begun)), rest.empty) {
 		return SignalLeft
 	}
 	return 0
