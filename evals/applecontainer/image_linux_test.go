@@ -74,7 +74,7 @@ func TestBuild(t *testing.T) {
 	dir := w.BuildContext(t)
 	t.Cleanup(func() {
 		clean(t, "builder", "delete", "-f")
-		if _, err := world.Podman(late{t}.Context(), "rmi", "-f", "docker.io/library/container-builder-shim:stand-in"); err != nil {
+		if _, err := world.Podman(late{t}.Context(), "rmi", "-f", "bottle-mcp.invalid/container-builder-shim:1"); err != nil {
 			t.Error(err)
 		}
 	})

@@ -215,3 +215,16 @@ func TestGraceIsTime(t *testing.T) {
 		t.Errorf("process 1 ended after %s: there is no init", took)
 	}
 }
+
+// TestNameLeftInPodman has Podman know a name that the stand-in does not, as
+// after a crash of the daemon's half.
+func TestNameLeftInPodman(t *testing.T) {
+	enter(t)
+	if _, err := world.Podman(t.Context(), "create", "--name", "box", "--network", "none", world.AgentImage); err != nil {
+		t.Fatal(err)
+	}
+	guest(t, "box", "--network", "none")
+	if got := sh(t, "box", "hostname"); got != "box" {
+		t.Errorf("in it the name is %q", got)
+	}
+}

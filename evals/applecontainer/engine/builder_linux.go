@@ -21,7 +21,7 @@ const Builder = "buildkit"
 
 // builderImage is the image of the builder: this program, which looks names up
 // there.
-const builderImage = "docker.io/library/container-builder-shim:stand-in"
+const builderImage = "bottle-mcp.invalid/container-builder-shim:1"
 
 // BuilderRequest is the builder that a command needs. DNS is compared with a
 // running one only where the command asks for some.

@@ -85,10 +85,6 @@ func (e *Engine) checkCreate(req CreateRequest) (*image, error) {
 // network namespace, where the log goes, and limits.
 func (e *Engine) podmanCreate(ctx context.Context, c *container) (string, error) {
 	id := c.Config.ID
-	// A name that a killed call left behind in Podman is nobody's.
-	if _, err := output(ctx, "", "podman", "rm", "-f", "-i", "-t", "0", id); err != nil {
-		return "", err
-	}
 	network := "none"
 	if len(c.Config.Networks) > 0 {
 		network = "ns:" + e.netns(id)
@@ -119,7 +115,15 @@ func (e *Engine) podmanCreate(ctx context.Context, c *container) (string, error)
 		args = append(args, "--tty")
 	}
 	// The hook puts the real command in place of this one.
-	out, err := output(ctx, "", "podman", append(args, c.Image, "/nothing")...)
+	args = append(args, c.Image, "/nothing")
+	out, err := output(ctx, "", "podman", args...)
+	if err != nil && strings.Contains(err.Error(), "already in use") {
+		// A name without a record is what a killed call left behind in Podman.
+		if _, err := output(ctx, "", "podman", "rm", "-f", "-i", "-t", "0", id); err != nil {
+			return "", err
+		}
+		out, err = output(ctx, "", "podman", args...)
+	}
 	return strings.TrimSpace(out), err
 }
 
