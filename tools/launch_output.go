@@ -39,6 +39,7 @@ type copyCounts struct {
 type routeOutput struct {
 	Host    string   `json:"host" jsonschema_description:"Host, or *.host for its subdomains"`
 	Ports   []int    `json:"ports" jsonschema_description:"Ports; empty means 443 for https and 80 for http"`
+	Allows  string   `json:"allows,omitempty" jsonschema_description:"Requests that may pass, in words"`
 	Auth    string   `json:"auth,omitempty" jsonschema_description:"Credential that the proxy adds, never its value"`
 	Private []string `json:"private,omitempty" jsonschema_description:"Private addresses that the host may resolve to"`
 }
@@ -80,53 +81,6 @@ type missingOutput struct {
 type stepOutput struct {
 	Step      string  `json:"step" jsonschema_description:"Step"`
 	ElapsedMS float64 `json:"elapsed_ms" jsonschema_description:"Milliseconds"`
-}
-
-type planOutput struct {
-	Agent      string   `json:"agent,omitempty" jsonschema_description:"Agent manifest"`
-	Bottles    []string `json:"bottles" jsonschema_description:"Bottle manifests, merged in order"`
-	Label      string   `json:"label,omitempty" jsonschema_description:"Short name for people"`
-	Services   []string `json:"services" jsonschema_description:"Sidecar services"`
-	EnvNames   []string `json:"env_names" jsonschema_description:"Names of the environment variables that would be set"`
-	Steps      []string `json:"steps" jsonschema_description:"Launch steps in order"`
-	TTLSeconds int64    `json:"ttl_seconds" jsonschema_description:"Life of the bottle in seconds"`
-	Digest     string   `json:"digest" jsonschema_description:"Identifies the content of the plan"`
-}
-
-// planned is the reply to a dry run.
-func planned(p *provision.Plan) *reply {
-	out := launchOutput{
-		ID:        string(p.ID),
-		State:     "planned",
-		DryRun:    true,
-		Backend:   p.Backend,
-		Isolation: p.Isolation,
-		Policy:    cleanLine(p.Policy, 4000),
-		Routes:    routesOf(p.Routes),
-		Limits:    limitsOutput(p.Limits),
-		Report:    reportOf(provision.Report{}),
-		Steps:     []stepOutput{},
-		Plan: &planOutput{
-			Agent:      p.Agent,
-			Bottles:    list(p.Bottles),
-			Label:      cleanLine(p.Label, 120),
-			Services:   words(p.Services),
-			EnvNames:   list(p.EnvNames),
-			Steps:      list(p.Steps),
-			TTLSeconds: int64(p.TTL.Seconds()),
-			Digest:     p.Digest,
-		},
-	}
-	var t text
-	t.line("Plan for bottle %s; nothing was started.", p.ID)
-	t.line("Backend: %s, isolation: %s. Life: %s.", p.Backend, p.Isolation, span(p.TTL))
-	t.line("Egress: %s", out.Policy)
-	if p.Workspace != nil {
-		out.Workspace = cleanLine(p.Workspace.Host, 4096)
-		t.line("Workspace: %s would be copied to %s.", cleanLine(p.Workspace.Host, 300), p.Workspace.Guest)
-	}
-	t.line("Next: call launch again without dry_run.")
-	return &reply{structured: out, text: t.String()}
 }
 
 // launched is the reply for a bottle that runs.
@@ -190,7 +144,7 @@ func (out *launchOutput) render(now time.Time) string {
 func routesOf(routes []provision.RouteSummary) []routeOutput {
 	out := []routeOutput{}
 	for _, r := range routes {
-		out = append(out, routeOutput{Host: r.Host, Ports: list(r.Ports), Auth: r.Auth, Private: r.Private})
+		out = append(out, routeOutput{Host: r.Host, Ports: list(r.Ports), Allows: cleanLine(r.Allows, 1000), Auth: r.Auth, Private: r.Private})
 	}
 	return out
 }
