@@ -121,7 +121,11 @@ func find(argv []string, path, dir string) (string, backend.ExitStatus) {
 		if !filepath.IsAbs(d) {
 			d = filepath.Join(dir, d)
 		}
-		file, st := executable(filepath.Join(d, name), name)
+		file := filepath.Join(d, name)
+		if _, err := os.Stat(file); err != nil {
+			continue // nothing there, also when this user may not look
+		}
+		file, st := executable(file, name)
 		if file != "" {
 			return file, st
 		}

@@ -38,6 +38,10 @@ func TestRunSignals(t *testing.T) {
 
 func TestRunStartErrors(t *testing.T) {
 	dir := t.TempDir()
+	closed := filepath.Join(dir, "closed") // root gets in, and finds nothing
+	if err := os.Mkdir(closed, 0); err != nil {
+		t.Fatal(err)
+	}
 	plain, script, text := filepath.Join(dir, "plain"), filepath.Join(dir, "script"), filepath.Join(dir, "text")
 	for path, mode := range map[string]os.FileMode{plain: 0o644, script: 0o755, text: 0o755} {
 		content := map[string]string{plain: "x", script: "#!/no/such/interpreter\n", text: "no program\n"}[path]
@@ -58,17 +62,18 @@ func TestRunStartErrors(t *testing.T) {
 		"not executable, PATH": {
 			backend.Command{Argv: []string{"plain"}, Env: []string{"PATH=/no/such:" + dir}}, 126, "not executable",
 		},
-		"directory":           {backend.Command{Argv: []string{dir}}, 126, "directory"},
-		"empty name":          {backend.Command{Argv: []string{""}}, 127, "empty"},
-		"no command":          {backend.Command{}, 127, "empty"},
-		"missing interpreter": {backend.Command{Argv: []string{script}}, 127, "interpreter"},
-		"no program":          {backend.Command{Argv: []string{text}}, 126, "#! line"},
-		"name too long":       {backend.Command{Argv: []string{"/" + strings.Repeat("x", 300)}}, 127, "does not exist"},
-		"zero byte":           {backend.Command{Argv: []string{"/bin/echo", "a\x00b"}}, 126, "zero byte"},
-		"zero byte in name":   {backend.Command{Argv: []string{"/bin/\x00"}}, 127, "zero byte"},
-		"no directory":        {backend.Command{Argv: []string{"pwd"}, Dir: "/no/such"}, 126, "does not exist"},
-		"a file as directory": {backend.Command{Argv: []string{"pwd"}, Dir: plain}, 126, "not a directory"},
-		"relative directory":  {backend.Command{Argv: []string{"pwd"}, Dir: "no/such"}, 126, backend.GuestWorkspace + "/no/such"},
+		"closed directory on PATH": {backend.Command{Argv: []string{"plain"}, Env: []string{"PATH=" + closed}}, 127, "not found"},
+		"directory":                {backend.Command{Argv: []string{dir}}, 126, "directory"},
+		"empty name":               {backend.Command{Argv: []string{""}}, 127, "empty"},
+		"no command":               {backend.Command{}, 127, "empty"},
+		"missing interpreter":      {backend.Command{Argv: []string{script}}, 127, "interpreter"},
+		"no program":               {backend.Command{Argv: []string{text}}, 126, "#! line"},
+		"name too long":            {backend.Command{Argv: []string{"/" + strings.Repeat("x", 300)}}, 127, "does not exist"},
+		"zero byte":                {backend.Command{Argv: []string{"/bin/echo", "a\x00b"}}, 126, "zero byte"},
+		"zero byte in name":        {backend.Command{Argv: []string{"/bin/\x00"}}, 127, "zero byte"},
+		"no directory":             {backend.Command{Argv: []string{"pwd"}, Dir: "/no/such"}, 126, "does not exist"},
+		"a file as directory":      {backend.Command{Argv: []string{"pwd"}, Dir: plain}, 126, "not a directory"},
+		"relative directory":       {backend.Command{Argv: []string{"pwd"}, Dir: "no/such"}, 126, backend.GuestWorkspace + "/no/such"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
