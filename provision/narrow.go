@@ -1,96 +1,71 @@
 package provision
 
 import (
+	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/provision/manifest"
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/policy"
 )
 
-// narrowRoutes keeps what only names of the manifest's routes. Its result
-// decides every host it allows exactly as routes do, with the same credential,
-// ports and addresses: a route more specific than a wildcard that is kept is
-// kept as well, since without it the wildcard would decide its host.
+// narrowRoutes keeps what only names of the manifest's routes, by the policy's
+// own rules (policy.Narrow): every host that is left is decided as before, with
+// the same credential, ports and addresses.
 func narrowRoutes(routes []manifest.Route, only []string) ([]manifest.Route, []error) {
-	kept := map[string]manifest.Route{}
-	var problems []error
-	for _, name := range only {
-		host := strings.ToLower(strings.TrimSpace(name))
-		if err := manifest.CheckHost(host); err != nil {
-			problems = append(problems, &InvalidError{Field: "only_hosts", Problem: fmt.Sprintf("%.80q is not a host: %v", name, err)})
-			continue
-		}
-		r, ok := covering(routes, host)
-		if !ok {
-			problems = append(problems, &InvalidError{
-				Field: "only_hosts", Problem: fmt.Sprintf("the operator's manifest does not allow %.80q; a request can only narrow it", name),
-				Allowed: hostsOf(routes),
-			})
-			continue
-		}
-		r.Host = host
-		kept[host] = r
-		for _, inner := range routes {
-			if covers(host, inner.Host) {
-				kept[inner.Host] = inner
-			}
-		}
+	parent, err := compileRoutes(routes)
+	if err != nil {
+		return nil, []error{&InvalidError{Field: "egress.routes of the manifest", Problem: err.Error()}}
 	}
-	return inOrder(routes, kept), problems
-}
-
-// covering finds the route that decides host, which may be a wildcard itself.
-func covering(routes []manifest.Route, host string) (manifest.Route, bool) {
-	best, found := manifest.Route{}, false
-	for _, r := range routes {
-		if r.Host == host {
-			return r, true
-		}
-		if covers(r.Host, host) && (!found || len(r.Host) > len(best.Host)) {
-			best, found = r, true
-		}
+	left, err := policy.Narrow(parent, policy.NarrowRequest{Hosts: only})
+	if err != nil {
+		return nil, narrowProblems(err)
 	}
-	return best, found
-}
-
-// covers reports whether the wildcard takes in every host of pattern, which is
-// below it and not itself. No wildcard covers an address.
-func covers(wildcard, pattern string) bool {
-	suffix, ok := strings.CutPrefix(wildcard, "*")
-	inner := strings.TrimPrefix(pattern, "*")
-	return ok && wildcard != pattern && len(inner) > len(suffix) && strings.HasSuffix(inner, suffix)
-}
-
-// inOrder lists the kept routes as the manifest does, and narrowed ones after.
-func inOrder(routes []manifest.Route, kept map[string]manifest.Route) []manifest.Route {
 	out := []manifest.Route{}
-	for _, r := range routes {
-		if k, ok := kept[r.Host]; ok {
-			out = append(out, k)
-			delete(kept, r.Host)
+	for _, l := range left {
+		i, ok := parent.Containing(l.Host)
+		if !ok { // Narrow has proven that there is one
+			return nil, []error{fmt.Errorf("narrow the policy: no route contains %s", l.Host)}
 		}
+		r := routes[i]
+		r.Host, r.Matches = l.Host, l.Matches
+		out = append(out, r)
 	}
-	rest := make([]manifest.Route, 0, len(kept))
-	for _, r := range kept {
-		rest = append(rest, r)
-	}
-	slices.SortFunc(rest, func(a, b manifest.Route) int { return strings.Compare(a.Host, b.Host) })
-	return append(out, rest...)
+	return out, nil
 }
 
-func hostsOf(routes []manifest.Route) []string {
-	const most = 20
-	var out []string
-	for _, r := range routes[:min(most, len(routes))] {
-		out = append(out, r.Host)
+// compileRoutes is the policy that the routes make. In place of slots, which a
+// launch gives out, stand the credentials' own names, so that policies can be
+// compared.
+func compileRoutes(routes []manifest.Route) (*policy.Policy, error) {
+	rules := make([]sidecars.Route, len(routes))
+	for i, r := range routes {
+		slot := ""
+		if r.Auth != nil {
+			slot = r.Auth.TokenRef
+		}
+		rules[i] = r.Sidecar(slot)
 	}
-	if len(routes) > most {
-		out = append(out, "…")
+	return policy.Compile(rules)
+}
+
+// narrowProblems says each of policy.Narrow's errors as one about the request.
+func narrowProblems(err error) []error {
+	faults := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		faults = joined.Unwrap()
 	}
-	return out
+	var problems []error
+	for _, fault := range faults {
+		var no *policy.NarrowError
+		if errors.As(fault, &no) {
+			fault = &InvalidError{Field: "only_hosts", Problem: fmt.Sprintf("%.80q: %s", no.Host, no.Problem), Allowed: no.Allowed}
+		}
+		problems = append(problems, fault)
+	}
+	return problems
 }
 
 // narrowLimits lowers allowed by asked. Zero is no bound in allowed and no wish

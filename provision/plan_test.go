@@ -2,6 +2,7 @@ package provision
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -286,6 +287,28 @@ func decide(routes []manifest.Route, host string) (manifest.Route, bool) {
 	return r, ok
 }
 
+// covering finds the route that decides host, which may be a wildcard itself.
+func covering(routes []manifest.Route, host string) (manifest.Route, bool) {
+	best, found := manifest.Route{}, false
+	for _, r := range routes {
+		if r.Host == host {
+			return r, true
+		}
+		if covers(r.Host, host) && (!found || len(r.Host) > len(best.Host)) {
+			best, found = r, true
+		}
+	}
+	return best, found
+}
+
+// covers reports whether the wildcard takes in every host of pattern, which is
+// below it and not itself. No wildcard covers an address.
+func covers(wildcard, pattern string) bool {
+	suffix, ok := strings.CutPrefix(wildcard, "*")
+	inner := strings.TrimPrefix(pattern, "*")
+	return ok && wildcard != pattern && len(inner) > len(suffix) && strings.HasSuffix(inner, suffix)
+}
+
 // FuzzNarrow checks the promise of narrowing: every host that is still allowed
 // is decided exactly as before, and every host asked for is allowed.
 func FuzzNarrow(f *testing.F) {
@@ -297,10 +320,17 @@ func FuzzNarrow(f *testing.F) {
 		for i, host := range strings.Fields(allowed) {
 			if manifest.CheckHost(host) == nil && !seen[host] {
 				seen[host] = true
-				routes = append(routes, manifest.Route{Host: host, Ports: []int{i + 1}})
+				r := manifest.Route{Host: host, Ports: []int{i + 1}}
+				if _, err := netip.ParseAddr(host); err == nil {
+					r.Private = []string{host}
+				}
+				routes = append(routes, r)
 			}
 		}
 		narrowed, problems := narrowRoutes(routes, strings.Fields(only))
+		if len(problems) > 0 {
+			return // nothing is launched then
+		}
 		names := strings.Fields(probe)
 		for _, r := range slices.Concat(routes, narrowed) {
 			names = append(names, r.Host, "q"+strings.TrimPrefix(r.Host, "*"), strings.Replace(r.Host, "*", "q", 1))
@@ -318,7 +348,7 @@ func FuzzNarrow(f *testing.F) {
 				t.Errorf("%q was asked for and is gone", host)
 			}
 		}
-		if len(problems) == 0 && len(narrowed) == 0 && len(strings.Fields(only)) > 0 {
+		if len(narrowed) == 0 && len(strings.Fields(only)) > 0 {
 			t.Error("nothing is left and nothing is said")
 		}
 	})

@@ -82,7 +82,7 @@ func (n *narrowing) hosts(only []string) {
 		if !ok {
 			continue
 		}
-		i, ok := n.parent.containing(host)
+		i, ok := n.parent.Containing(host)
 		if !ok {
 			n.notAllowed("hosts", name)
 			continue
@@ -111,14 +111,6 @@ func (n *narrowing) notAllowed(field, name string) {
 		e.Allowed = append(e.Allowed, r.in.Host)
 	}
 	n.faults = append(n.faults, e)
-}
-
-// containing finds the route that takes in a host or every host of a wildcard.
-func (p *Policy) containing(host string) (int, bool) {
-	if below, wildcard := strings.CutPrefix(host, "*."); wildcard {
-		return p.covering(below)
-	}
-	return p.Find(host)
 }
 
 // keep takes route i for host, and what is more specific below it.
@@ -182,7 +174,7 @@ func (n *narrowing) reach(field, host string) bool {
 	if _, ok := n.kept[host]; ok {
 		return true
 	}
-	if i, ok := n.parent.containing(host); ok && n.covers(host) {
+	if i, ok := n.parent.Containing(host); ok && n.covers(host) {
 		n.keep(host, i)
 		return true
 	}

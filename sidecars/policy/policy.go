@@ -129,6 +129,15 @@ func (p *Policy) Find(host string) (int, bool) {
 	return p.covering(below)
 }
 
+// Containing returns the index of the route that takes in a host, as Find does,
+// or every host of a wildcard.
+func (p *Policy) Containing(host string) (int, bool) {
+	if below, wildcard := strings.CutPrefix(host, "*."); wildcard {
+		return p.covering(below)
+	}
+	return p.Find(host)
+}
+
 // covering returns the longest wildcard that takes in every host below suffix.
 func (p *Policy) covering(suffix string) (int, bool) {
 	for ok := true; ok; {
