@@ -43,6 +43,8 @@ type runOptions struct {
 	ttl       time.Duration
 	user      string
 	backend   string
+	dryRun    bool
+	asJSON    bool
 }
 
 func newRun(c *cli) *cobra.Command {
@@ -55,15 +57,14 @@ happens. Output streams live and the exit code is the command's. Signals go to
 the command; a second Ctrl-C kills it.
 
 A workspace is copied in. What the command changes there stays in the bottle
-and goes with it.`,
+and goes with it.
+
+With --dry-run nothing is started: it prints what the bottle could reach, what
+would be injected and copied, its limits and its backend.`,
 		Example: `  bottle-mcp run -- uname -a
+  bottle-mcp run --bottle go-modules --dry-run
   bottle-mcp run --workspace . --bottle go-modules -- go test ./...`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usagef("run", "run needs a command after '--'")
-			}
-			return nil
-		},
+		Args: func(_ *cobra.Command, args []string) error { return o.arguments(args) },
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), o, args) },
 	}
 	flags := cmd.Flags()
@@ -75,6 +76,8 @@ and goes with it.`,
 	flags.DurationVar(&o.ttl, "ttl", 0, "the bottle ends then even if this program was killed")
 	flags.StringVar(&o.user, "user", "", "user in the bottle (default agent)")
 	flags.StringVar(&o.backend, "backend", "", "backend to use (default: the first that works)")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "print the plan and start nothing")
+	flags.BoolVar(&o.asJSON, "json", false, "with --dry-run: print JSON")
 	return cmd
 }
 
@@ -100,15 +103,10 @@ func (c *cli) run(ctx context.Context, o runOptions, argv []string) error {
 	if err != nil {
 		return &codedError{exitNoBottle, err}
 	}
-	bottle, err := c.launch(ctx, app.bottles, provision.LaunchRequest{
-		Bottles:   o.bottles,
-		Label:     "run " + argv[0],
-		Workspace: o.workspace,
-		Env:       env,
-		TTL:       o.ttl,
-		Backend:   o.backend,
-		Principal: operator,
-	})
+	if o.dryRun {
+		return c.preflight(ctx, app.bottles, o.request(argv, env), o.asJSON)
+	}
+	bottle, err := c.launch(ctx, app.bottles, o.request(argv, env))
 	if err != nil {
 		return &codedError{exitNoBottle, err}
 	}
