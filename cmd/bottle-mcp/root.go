@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -65,23 +66,20 @@ Agent hosts start 'bottle-mcp serve'. People start with 'bottle-mcp probe'.`,
 	flags.StringVar(&c.stateDir, "state-dir", "", "where bottles keep their state (default $XDG_STATE_HOME/bottle-mcp)")
 	root.AddCommand(
 		newServe(c), newProbe(c), newDoctor(c), newRun(c),
-		newList(c), newCleanup(c), newVersion(c), newFetch(c),
+		newList(c), newCleanup(c), newManifest(c), newVersion(c), newFetch(c),
 	)
 	return root
 }
 
-// verbOf is the verb's name, "" for the root.
+// verbOf is the verb as it is typed, such as "manifest check"; "" for the root.
 func verbOf(cmd *cobra.Command) string {
-	if !cmd.HasParent() {
-		return ""
-	}
-	return cmd.Name()
+	return strings.TrimSpace(strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()))
 }
 
-// unknownVerb suggests the verb that was meant.
-func unknownVerb(root *cobra.Command, name string) error {
-	err := usagef("", "there is no verb %q", name)
-	for _, near := range root.SuggestionsFor(name) {
+// unknownVerb suggests the verb of a command that was meant.
+func unknownVerb(parent *cobra.Command, name string) error {
+	err := usagef(verbOf(parent), "there is no verb %q", strings.TrimSpace(verbOf(parent)+" "+name))
+	for _, near := range parent.SuggestionsFor(name) {
 		err = withHint(err, "did you mean '"+near+"'?")
 	}
 	return err

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -17,6 +18,8 @@ import (
 
 // TestMain makes the scripts' helper programs from the test binary.
 func TestMain(m *testing.M) {
+	// Scripts write manifests, which nobody else may be able to change.
+	syscall.Umask(0o022)
 	testscript.Main(m, map[string]func(){
 		"mcp-client": mcpClient,
 		"signal-run": signalRun,

@@ -227,32 +227,29 @@ func CheckSSHURL(s string) error {
 	if len(s) > maxURL {
 		return fmt.Errorf("a URL may have at most %d bytes", maxURL)
 	}
-	user, host, path := "", "", ""
-	if strings.Contains(s, "://") {
-		u, err := url.Parse(s)
-		switch {
-		case err != nil:
-			return errors.New("it is not a URL")
-		case u.Scheme != "ssh":
-			return errors.New("only SSH is accepted: the gate logs in with a key")
-		case u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
-			return errors.New("an SSH URL has no query and no fragment")
-		}
-		if _, has := u.User.Password(); has {
-			return errors.New("an SSH URL holds no password")
-		}
-		if n, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && (err != nil || n == 0) {
-			return errors.New("its port is no number from 1 to 65535")
-		}
-		user, host, path = u.User.Username(), u.Hostname(), strings.TrimPrefix(u.EscapedPath(), "/")
-	} else {
+	if !strings.Contains(s, "://") {
 		m := scpForm.FindStringSubmatch(s)
 		if m == nil {
 			return errors.New("it is not the URL of a repository behind SSH")
 		}
-		user, host, path = m[1], m[2], m[3]
+		return checkSSHParts(m[1], m[2], m[3])
 	}
-	return checkSSHParts(user, strings.ToLower(host), path)
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return errors.New("it is not a URL")
+	case u.Scheme != "ssh":
+		return errors.New("only SSH is accepted: the gate logs in with a key")
+	case u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
+		return errors.New("an SSH URL has no query and no fragment")
+	}
+	if _, has := u.User.Password(); has {
+		return errors.New("an SSH URL holds no password")
+	}
+	if n, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && (err != nil || n == 0) {
+		return errors.New("its port is no number from 1 to 65535")
+	}
+	return checkSSHParts(u.User.Username(), u.Hostname(), strings.TrimPrefix(u.EscapedPath(), "/"))
 }
 
 // checkSSHParts refuses what a shell or ssh itself could read as something else.
@@ -260,7 +257,7 @@ func checkSSHParts(user, host, path string) error {
 	switch {
 	case user != "" && !sshUser.MatchString(user):
 		return errors.New("its user has characters that no user has")
-	case strings.HasPrefix(host, "*") || CheckHost(host) != nil:
+	case strings.HasPrefix(host, "*") || CheckHost(strings.ToLower(host)) != nil:
 		return errors.New("its host is not one")
 	case path == "" || strings.HasPrefix(path, "-") || !plainPath.MatchString(path):
 		return errors.New("its path must have letters, digits and . _ / ~ + - and must not begin with '-'")

@@ -51,7 +51,7 @@ func (b *Bottle) compile() Errors {
 		return nil
 	}
 	faults := []error{err}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // errors.Join is taken apart, not looked through
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		faults = joined.Unwrap()
 	}
 	var problems Errors

@@ -68,7 +68,7 @@ func (l Loader) stale() []string {
 	}
 	var out []string
 	for _, path := range found {
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && !strings.HasSuffix(path, ".schema.json") {
 			out = append(out, fmt.Sprintf("%q is in the old format of one JSON file and is not read: write each bottle to %s and each agent to %s",
 				path, filepath.Join(l.Home, bottlesDir, "NAME"+suffix), filepath.Join(l.Home, agentsDir, "NAME"+suffix)))
 		}
