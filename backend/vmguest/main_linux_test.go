@@ -147,6 +147,16 @@ func start(t testing.TB, cmd backend.Command, change ...func(*exec.Cmd)) *runnin
 // wait returns the status of a command that must end soon.
 func (r *running) wait() backend.ExitStatus {
 	r.t.Helper()
+	st, ok := r.ended()
+	if !ok {
+		r.t.Fatalf("the command told no status: %v, stderr %q", r.cmd.ProcessState, r.err.String())
+	}
+	return st
+}
+
+// ended returns what a command that must end soon told, if it did.
+func (r *running) ended() (backend.ExitStatus, bool) {
+	r.t.Helper()
 	select {
 	case <-r.done:
 	case <-time.After(patience):
@@ -155,11 +165,21 @@ func (r *running) wait() backend.ExitStatus {
 	if err := r.filter.Close(); err != nil {
 		r.t.Fatal(err)
 	}
-	st, ok := r.filter.Result()
-	if !ok {
-		r.t.Fatalf("the command told no status: %v, stderr %q", r.cmd.ProcessState, r.err.String())
+	return r.filter.Result()
+}
+
+// killed demands of a command that the verb has killed, begun then, that its
+// wrapper told; one that could not in time was killed too.
+func (r *running) killed(begun time.Time) {
+	r.t.Helper()
+	st, ok := r.ended()
+	took := time.Since(begun)
+	if took > bound {
+		r.t.Errorf("it took %s", took)
 	}
-	return st
+	if ok && (st.Signal != 9 || st.Code != 137) || !ok && took < treeTime {
+		r.t.Errorf("after %s the status is %+v, told: %v", took, st, ok)
+	}
 }
 
 // run runs a command to its end.
