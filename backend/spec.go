@@ -158,7 +158,11 @@ type AgentSpec struct {
 	Image     string // what PrepareImage gave; "" = the backend's default root filesystem
 	Env       []string
 	CACert    []byte // PEM; trusted in the guest before anything runs there
-	Limits    Limits
+	// SystemFiles are small public files of /etc by path. A backend that makes
+	// the guest's /etc itself brings them, readable by everybody; where it is an
+	// image's they are left to the caller.
+	SystemFiles map[string][]byte
+	Limits      Limits
 }
 
 // Limits bound a guest. Zero means the backend's default.

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/provision/manifest"
+	"github.com/bottle-mcp/bottle-mcp/provision/trust"
 )
 
 var update = flag.Bool("update", false, "rewrite testdata/*.golden")
@@ -25,6 +27,10 @@ func TestEnvironment(t *testing.T) {
 			extra: map[string]string{"LANG": "de_DE.UTF-8", "MINE": "a=b c", "HTTP_PROXY": "http://evil.example"},
 		}},
 		{"none", wiring{}},
+		{"identity", wiring{
+			endpoints: backend.Endpoints{Egress: "http://127.0.0.1:9099"}, user: manifest.GitUser{Name: "A \"B\" C", Email: "a@example.com"},
+			extra: map[string]string{trust.JavaOptions: "-Xmx1g", "GIT_AUTHOR_NAME": "Another"},
+		}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

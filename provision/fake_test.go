@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/backend/archive"
 	"github.com/bottle-mcp/bottle-mcp/provision/selftest"
+	"github.com/bottle-mcp/bottle-mcp/provision/setup"
 	"github.com/bottle-mcp/bottle-mcp/provision/state"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
@@ -110,7 +112,20 @@ func (f *fake) StartAgent(ctx context.Context, spec backend.AgentSpec) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.bottles[spec.ID].agent, f.bottles[spec.ID].State = spec, backend.Running
-	return os.MkdirAll(f.guest(spec.ID, backend.AgentHome), 0o700)
+	if err := os.MkdirAll(f.guest(spec.ID, backend.AgentHome), 0o700); err != nil {
+		return err
+	}
+	etc := maps.Clone(spec.SystemFiles)
+	if etc != nil {
+		etc["/etc/ssl/certs/ca-certificates.crt"] = slices.Concat([]byte("system roots\n"), spec.CACert)
+	}
+	for name, content := range etc {
+		path := f.guest(spec.ID, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, content, 0o644)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // guest is where a guest path lies on this host.
@@ -138,6 +153,9 @@ func (f *fake) Exec(ctx context.Context, id backend.ID, cmd backend.Command, s b
 			probe = func(spec selftest.Spec, _ string, out io.Writer) int { return answer(spec, out, "") }
 		}
 		return backend.ExitStatus{Code: probe(spec, cmd.User, s.Stdout)}, nil
+	}
+	if slices.Equal(cmd.Argv, setup.Argv()) {
+		return backend.ExitStatus{Code: setup.GuestMainAt(f.guest(id, "/"), s.Stdin, s.Stdout)}, nil
 	}
 	return f.command(cmd, s), nil
 }

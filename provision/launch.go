@@ -45,6 +45,7 @@ func (p *Plan) steps() []step {
 		{"wire-environment", wireEnvironment, nil},
 		{"start-agent", startAgent, nil}, // goes with the sidecar
 		{"self-test", selfTest, nil},
+		{"configure", configure, nil},
 	}...)
 	if p.Workspace != nil {
 		steps = append(steps, step{"copy-workspace", copyWorkspace, nil})

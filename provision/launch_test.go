@@ -47,7 +47,7 @@ func fullBed(t *testing.T) (*bed, LaunchRequest) {
 func TestLaunch(t *testing.T) {
 	b, req := fullBed(t)
 	p := b.plan(req)
-	want := []string{"reserve", "render", "start-sidecar", "wire-environment", "start-agent", "self-test", "copy-workspace", "write-prompt", "ready"}
+	want := []string{"reserve", "render", "start-sidecar", "wire-environment", "start-agent", "self-test", "configure", "copy-workspace", "write-prompt", "ready"}
 	if !slices.Equal(p.Steps, want) {
 		t.Errorf("steps are %v", p.Steps)
 	}
@@ -59,7 +59,7 @@ func TestLaunch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := b.fake.called(); !slices.Equal(got, []string{"StartSidecar", "StartAgent", "Exec", "Exec", "CopyIn", "CopyIn"}) {
+	if got := b.fake.called(); !slices.Equal(got, []string{"StartSidecar", "StartAgent", "Exec", "Exec", "Exec", "CopyIn", "CopyIn"}) {
 		t.Errorf("calls are %v", got)
 	}
 	var names []string
@@ -156,6 +156,13 @@ func failures() map[string]func(*bed) {
 		"wire-environment": func(b *bed) { b.setenv("FROM_HOST", "") },
 		"start-agent":      method("StartAgent"),
 		"self-test":        method("Exec"),
+		"configure": func(b *bed) { // what the image has in a place of ours
+			b.fake.before = func(method string) {
+				if method == "Exec" {
+					put(b.t, b.fake.guest("the-id", backend.AgentHome), ".bottle/env.sh/x", "")
+				}
+			}
+		},
 		"copy-workspace":   method("CopyIn"),
 		"write-prompt": func(b *bed) {
 			b.fake.before = func(string) {

@@ -23,6 +23,7 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/backend/linux"
 	"github.com/bottle-mcp/bottle-mcp/provision"
 	"github.com/bottle-mcp/bottle-mcp/provision/selftest"
+	"github.com/bottle-mcp/bottle-mcp/provision/setup"
 	"github.com/bottle-mcp/bottle-mcp/provision/state"
 )
 
@@ -32,8 +33,11 @@ func TestMain(m *testing.M) {
 	if handled, code := linux.Hidden(args); handled {
 		os.Exit(code)
 	}
-	if slices.Equal(args, []string{"guest", "selftest"}) {
+	switch {
+	case slices.Equal(args, []string{"guest", "selftest"}):
 		os.Exit(selftest.GuestMain(context.Background(), os.Stdin, os.Stdout))
+	case slices.Equal(args, setup.Argv()[1:]):
+		os.Exit(setup.GuestMain(os.Stdin, os.Stdout))
 	}
 	os.Exit(m.Run())
 }

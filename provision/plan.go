@@ -31,6 +31,7 @@ type resolvedPlan struct {
 	routes    []manifest.Route
 	env       map[string]manifest.EnvValue
 	image     backend.ImageSpec
+	git       gitPlan
 	prompt    string // what the guest is given to read; "" = nothing
 	workspace hostPath
 	principal string
@@ -65,6 +66,7 @@ func (m *Manager) Plan(ctx context.Context, req LaunchRequest) (*Plan, error) {
 	d.workspace()
 	if d.manifests() {
 		d.unsupported()
+		d.git()
 		if err := d.backend(ctx); err != nil {
 			return nil, err
 		}

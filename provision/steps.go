@@ -172,13 +172,17 @@ func wireEnvironment(_ context.Context, l *launch) (string, error) {
 		}
 		extra[name] = value
 	}
-	l.env = environment(wiring{endpoints: l.record.Endpoints, extra: extra})
+	l.env = environment(wiring{endpoints: l.record.Endpoints, user: l.r.git.user, extra: extra})
 	return fmt.Sprintf("%d variables", len(l.env)), nil
 }
 
 func startAgent(ctx context.Context, l *launch) (string, error) {
-	err := l.r.engine.StartAgent(ctx, backend.AgentSpec{
-		ID: l.plan.ID, Isolation: l.plan.Isolation, Image: l.image, Env: l.env, CACert: l.caCert, Limits: l.plan.Limits,
+	files, err := l.systemFiles()
+	if err != nil {
+		return "", err
+	}
+	err = l.r.engine.StartAgent(ctx, backend.AgentSpec{
+		ID: l.plan.ID, Isolation: l.plan.Isolation, Image: l.image, Env: l.env, CACert: l.caCert, Limits: l.plan.Limits, SystemFiles: files,
 	})
 	return l.plan.Isolation, err
 }

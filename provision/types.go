@@ -117,7 +117,9 @@ type Bottle struct {
 	// WorkspaceCopy is what the launch copied in; nil without a workspace.
 	WorkspaceCopy *backend.CopyReport
 	Report        Report
-	AlreadyRan    bool // Launch found the same plan running and started nothing
+	// Setup is what the launch wrote into the guest beside the workspace.
+	Setup      SetupReport
+	AlreadyRan bool // Launch found the same plan running and started nothing
 	// Problem says why the bottle's record is missing or not readable; "" is normal.
 	Problem     string
 	StepTimings []StepTiming

@@ -25,7 +25,6 @@ func demands() []demand {
 		{"scanning of answers", ofRoutes("dlp.inbound_detectors", func(r manifest.Route) bool { return len(r.DLP.Inbound) > 0 })},
 		{"scanning of requests", ofRoutes("dlp.outbound_on_match", func(r manifest.Route) bool { return r.DLP.OnMatch != "" })},
 		{"a way for the agent to ask for more", of("supervise", func(b *manifest.Bottle) bool { return b.Supervise })},
-		{"a git identity", of("git-gate.user", func(b *manifest.Bottle) bool { return b.User != manifest.GitUser{} })},
 		{"installing an agent", of("agent_provider.template", func(b *manifest.Bottle) bool { return b.Provider.Template != "" })},
 		{"an agent's own route", of("agent_provider.auth_token", func(b *manifest.Bottle) bool { return b.Provider.AuthToken != "" })},
 		{"an agent's own route", of("agent_provider.forward_host_credentials", func(b *manifest.Bottle) bool { return b.Provider.ForwardHostCredentials })},
@@ -71,9 +70,6 @@ func Unsupported(b *manifest.Bottle, a *manifest.Agent) []*manifest.Error {
 	}
 	if a != nil && len(a.Skills) > 0 {
 		out = append(out, unsupported(a.Origins["skills"], "skills", "copying of skills"))
-	}
-	if a != nil && a.User != (manifest.GitUser{}) {
-		out = append(out, unsupported(a.Origins["git-gate.user"], "git-gate.user", "a git identity"))
 	}
 	slices.SortStableFunc(out, func(a, b *manifest.Error) int {
 		if a.File != b.File {

@@ -22,7 +22,7 @@ func TestUnsupported(t *testing.T) {
 		{"default detectors", route + "      dlp: {}", ""},
 		{"supervise", "supervise: true", ":2: supervise: it is not supported yet by this version (a way for the agent to ask for more)"},
 		{"no supervise", "supervise: false", ""},
-		{"identity", "\ngit-gate: {user: {name: A}}", ":3: git-gate.user: it is not supported yet by this version (a git identity)"},
+		{"identity", "\ngit-gate: {user: {name: A}}", ""},
 		{"template", "agent_provider: {template: claude}", ":2: agent_provider.template: it is not supported yet by this version (installing an agent)"},
 		{"auth token", "agent_provider: {auth_token: T}", ":2: agent_provider.auth_token: it is not supported yet by this version (an agent's own route)"},
 		{"host login", "agent_provider: {forward_host_credentials: true}", ":2: agent_provider.forward_host_credentials: it is not supported yet by this version (an agent's own route)"},
@@ -54,9 +54,9 @@ func TestUnsupported(t *testing.T) {
 
 func TestUnsupportedAgent(t *testing.T) {
 	b := newBed(t)
-	put(t, b.home, "agents/mine.md", "---\nskills: [review]\ngit-gate: {user: {name: A}}\n---\n")
+	put(t, b.home, "agents/mine.md", "---\nskills: [review]\n---\n")
 	_, err := b.Plan(t.Context(), LaunchRequest{Agent: "mine", Principal: operator})
-	for _, want := range []string{"mine.md:2: skills: it is not supported yet by this version (copying of skills)", "mine.md:3: git-gate.user: it is not supported yet by this version (a git identity)"} {
+	for _, want := range []string{"mine.md:2: skills: it is not supported yet by this version (copying of skills)"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v lacks %q", err, want)
 		}

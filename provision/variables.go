@@ -8,6 +8,7 @@ import (
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/provision/manifest"
+	"github.com/bottle-mcp/bottle-mcp/provision/trust"
 )
 
 // Bounds of a guest's environment.
@@ -31,10 +32,13 @@ func (d *draft) env() {
 		d.requestVariable(name, d.req.Env[name])
 	}
 	names := baseEnv()
+	names[trust.JavaOptions] = ""
 	for name := range d.r.env {
 		names[name] = ""
 	}
-	for _, more := range []map[string]string{trustEnv(), proxyEnv(backend.Endpoints{Egress: "x"})} {
+	for _, more := range []map[string]string{
+		trust.CAVariables(), trust.ProxyVariables(backend.Endpoints{Egress: "x"}), identityEnv(d.r.git.user),
+	} {
 		maps.Copy(names, more)
 	}
 	d.plan.EnvNames = slices.Sorted(maps.Keys(names))
@@ -67,12 +71,13 @@ func question(v manifest.EnvValue) string {
 func (d *draft) requestVariable(name, value string) {
 	field := fmt.Sprintf("env %.80s", name)
 	old, declared := d.bottle.Env[name]
+	_, identity := identityEnv(d.r.git.user)[name]
 	switch {
 	case !manifest.ValidEnvName(name):
 		d.fail("env", "%.80q is not the name of a variable; use letters, digits and '_'", name)
 	case reservedEnv(name) || baseName(name):
 		d.fail(field, "the bottle's own wiring sets this variable; leave it out")
-	case declared && !old.Ask:
+	case declared && !old.Ask, identity && !declared:
 		d.fail(field, "the operator's manifest sets this variable; leave it out")
 	case !validValue(value):
 		d.fail(field, "the value holds NUL or is longer than %d bytes", maxEnvValue)

@@ -28,7 +28,7 @@ func (b *Backend) StartAgent(ctx context.Context, spec backend.AgentSpec) error 
 		limits.DiskBytes = defaultDiskBytes
 	}
 	_, err := b.ask(ctx, spec.ID, shim.Request{Op: shim.OpAgent, Agent: &shim.Agent{
-		Env: spec.Env, CACert: spec.CACert, Limits: limits,
+		Env: spec.Env, CACert: spec.CACert, SystemFiles: spec.SystemFiles, Limits: limits,
 	}})
 	if err != nil {
 		return fmt.Errorf("start the agent of bottle %s: %w", spec.ID, explain(err))

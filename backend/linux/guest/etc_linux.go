@@ -1,9 +1,16 @@
 package guest
 
 import (
+	"errors"
 	"io/fs"
+	"maps"
 	"os"
+	"path"
+	"slices"
 	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 )
@@ -48,6 +55,33 @@ func (b *rootBuilder) etc() {
 	b.symlink(backend.GuestCABundle, "/etc/ssl/cert.pem")
 	b.mkdir("/etc/pki/tls/certs", 0o755)
 	b.symlink(backend.GuestCABundle, "/etc/pki/tls/certs/ca-bundle.crt")
+	b.symlink(backend.GuestCABundle, "/etc/pki/tls/cert.pem")
+	b.mkdir("/etc/pki/ca-trust/extracted/pem", 0o755)
+	b.symlink(backend.GuestCABundle, "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem")
+	b.symlink(backend.GuestCABundle, "/etc/ssl/ca-bundle.pem")
+	b.systemFiles()
+}
+
+// systemFiles brings what the bottle's launch wants in /etc. It replaces nothing
+// that this recipe has put there.
+func (b *rootBuilder) systemFiles() {
+	for _, name := range slices.Sorted(maps.Keys(b.setup.SystemFiles)) {
+		if b.err != nil {
+			return
+		}
+		if !strings.HasPrefix(name, "/etc/") || path.Clean(name) != name {
+			b.fail(errors.New("it lies outside /etc"), "bring %q", name)
+			return
+		}
+		b.mkdir(path.Dir(name), 0o755)
+		f, err := os.OpenFile(staging+name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o644)
+		if err != nil {
+			b.fail(err, "bring %s", name)
+			return
+		}
+		_, err = f.Write(b.setup.SystemFiles[name])
+		b.fail(errors.Join(err, f.Close()), "bring %s", name)
+	}
 }
 
 // publicFile reads a file everybody on the host may read; anything else may

@@ -13,9 +13,11 @@ type Listen struct {
 type Setup struct {
 	Hostname string `json:"hostname"`
 	// Multi is true when a range of user ids is mapped and uid 0 exists.
-	Multi     bool   `json:"multi"`
-	CACert    []byte `json:"ca_cert"`
-	DiskBytes int64  `json:"disk_bytes"`
+	Multi  bool   `json:"multi"`
+	CACert []byte `json:"ca_cert"`
+	// SystemFiles are files of /etc by path, see backend.AgentSpec.
+	SystemFiles map[string][]byte `json:"system_files"`
+	DiskBytes   int64             `json:"disk_bytes"`
 }
 
 // Serve is the third frame, read by the second stage. The answer is a Done

@@ -54,9 +54,10 @@ type Request struct {
 
 // Agent starts the guest's second half.
 type Agent struct {
-	Env    []string       `json:"env"`
-	CACert []byte         `json:"ca_cert"`
-	Limits backend.Limits `json:"limits"`
+	Env         []string          `json:"env"`
+	CACert      []byte            `json:"ca_cert"`
+	SystemFiles map[string][]byte `json:"system_files"`
+	Limits      backend.Limits    `json:"limits"`
 }
 
 // Reply is one frame to a server.

@@ -248,7 +248,9 @@ func (s *shim) agent(a Agent) error {
 	if err := c.SetDeadline(time.Now().Add(stepTimeout)); err != nil {
 		return err
 	}
-	setup := guest.Setup{Hostname: s.start.ID, Multi: s.multi, CACert: a.CACert, DiskBytes: a.Limits.DiskBytes}
+	setup := guest.Setup{
+		Hostname: s.start.ID, Multi: s.multi, CACert: a.CACert, SystemFiles: a.SystemFiles, DiskBytes: a.Limits.DiskBytes,
+	}
 	serve := guest.Serve{Multi: s.multi, Env: a.Env, PIDs: a.Limits.PIDs}
 	if err := errors.Join(c.Send(setup), c.Send(serve)); err != nil {
 		return fmt.Errorf("configure the guest: %w", err)
