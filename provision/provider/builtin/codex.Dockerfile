@@ -1,0 +1,5 @@
+FROM node:22-bookworm-slim
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates curl git jq less procps ripgrep \
+ && rm -rf /var/lib/apt/lists/*
+RUN npm install -g @openai/codex && npm cache clean --force
