@@ -2,7 +2,10 @@ package provision
 
 import (
 	"errors"
+	"maps"
+	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,6 +63,45 @@ func TestUnsupportedAgent(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v lacks %q", err, want)
 		}
+	}
+}
+
+// TestUnsupportedIsDocumented has the reference page name the keys that may
+// refuse a launch, and no others.
+func TestUnsupportedIsDocumented(t *testing.T) {
+	page, err := os.ReadFile("../docs/manifests.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "## What this version does not do yet")
+	section, _, _ = strings.Cut(section, "\n## ")
+	everything := &manifest.Bottle{
+		Routes:     []manifest.Route{{DLP: manifest.DLP{Outbound: []string{"x"}, Inbound: []string{"x"}, OnMatch: "x"}, GitFetch: true}},
+		Supervise:  true,
+		User:       manifest.GitUser{Name: "x"},
+		Provider:   manifest.AgentProvider{Template: "x", AuthToken: "X", ForwardHostCredentials: true},
+		SubBottles: manifest.SubBottles{Max: 1},
+		Publish:    []int{1},
+	}
+	refused := Unsupported(everything, &manifest.Agent{Skills: []string{"x"}, User: manifest.GitUser{Name: "x"}})
+	if len(refused) == 0 {
+		t.Fatal("everything is supported: take the section out of the page")
+	}
+	keys, documented := map[string]bool{}, map[string]bool{}
+	for _, e := range refused {
+		keys[strings.ReplaceAll(e.Key, "[0]", "[]")] = true
+	}
+	for line := range strings.Lines(section) {
+		if first, _, isRow := strings.Cut(strings.TrimPrefix(line, "| "), " | "); isRow {
+			for i, word := range strings.Split(first, "`") {
+				if i%2 == 1 {
+					documented[word] = true
+				}
+			}
+		}
+	}
+	if !maps.Equal(keys, documented) {
+		t.Errorf("this version refuses %v, docs/manifests.md says %v", slices.Sorted(maps.Keys(keys)), slices.Sorted(maps.Keys(documented)))
 	}
 }
 
