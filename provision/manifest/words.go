@@ -19,7 +19,12 @@ var (
 // masked is text without what may be a credential.
 func masked(text string) string {
 	text = userinfo.ReplaceAllString(text, "…@")
-	text = vendorToken.ReplaceAllString(text, "…")
+	text = vendorToken.ReplaceAllStringFunc(text, func(token string) string {
+		if variableLike(token) {
+			return token
+		}
+		return "…"
+	})
 	text = hexToken.ReplaceAllString(text, "…")
 	return mixedRun.ReplaceAllStringFunc(text, func(run string) string {
 		if mixed(run) {
@@ -44,10 +49,17 @@ func mixed(s string) bool {
 	return strings.ContainsFunc(s, unicode.IsUpper) && strings.ContainsFunc(s, unicode.IsLower) && strings.ContainsFunc(s, unicode.IsDigit)
 }
 
+// variableLike reports names such as npm_config_registry and sk_x_home: tokens of
+// these vendors have digits.
+func variableLike(token string) bool {
+	return strings.Contains(token, "_") && !strings.ContainsAny(token, "0123456789-") && !strings.HasPrefix(token, "gh")
+}
+
 // credential reports whether s, which could be the name of a variable, is more
 // likely what the variable ought to hold.
 func credential(s string) bool {
-	return vendorToken.FindStringIndex(s) != nil || hexToken.MatchString(s) || len(s) >= 24 && !strings.Contains(s, "_") && mixed(s)
+	vendor := vendorToken.FindString(s)
+	return vendor != "" && !variableLike(vendor) || hexToken.MatchString(s) || len(s) >= 24 && !strings.Contains(s, "_") && mixed(s)
 }
 
 // listed joins names for a hint; of many only the first stand there.
