@@ -115,7 +115,7 @@ func (p place) put() (State, error) {
 func (p place) over(old []byte) (State, error) {
 	switch {
 	case bytes.Equal(old, p.Content):
-		return Present, nil
+		return Present, p.chmod()
 	case p.How == Replace:
 		return Written, p.replace()
 	case p.How == Create:
@@ -135,7 +135,7 @@ func (p place) make() (State, error) {
 	if err := os.MkdirAll(filepath.Dir(p.at), dirMode); err != nil {
 		return Failed, err
 	}
-	err := write(p.at, p.Content)
+	err := p.write(p.at)
 	if errors.Is(err, fs.ErrExist) {
 		return Left, errors.New("a link that leads nowhere is there")
 	}
@@ -148,7 +148,7 @@ func (p place) make() (State, error) {
 // replace is atomic: a reader sees the old file or the new one.
 func (p place) replace() error {
 	tmp := p.at + "." + strconv.FormatUint(rand.Uint64(), 36) + ".tmp" //nolint:gosec // uniqueness comes from O_EXCL
-	if err := write(tmp, p.Content); err != nil {
+	if err := p.write(tmp); err != nil {
 		return err
 	}
 	if err := os.Rename(tmp, p.at); err != nil {
@@ -158,15 +158,35 @@ func (p place) replace() error {
 	return nil
 }
 
+// mode is what the file is made with.
+func (p place) mode() fs.FileMode {
+	if p.Mode == 0 {
+		return fileMode
+	}
+	return fs.FileMode(p.Mode)
+}
+
+// chmod gives a file that has the content already the mode that was asked for.
+func (p place) chmod() error {
+	if p.How != Replace || p.Mode == 0 {
+		return nil
+	}
+	info, err := os.Stat(p.at)
+	if err != nil || info.Mode().Perm() == p.mode() {
+		return err
+	}
+	return os.Chmod(p.at, p.mode())
+}
+
 // write makes a new file. After an error nothing of it is left.
-func write(at string, content []byte) error {
-	f, err := os.OpenFile(at, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, fileMode)
+func (p place) write(at string) error {
+	f, err := os.OpenFile(at, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, p.mode())
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(content)
+	_, err = f.Write(p.Content)
 	if err == nil {
-		err = f.Chmod(fileMode) // the umask may have taken bits away
+		err = f.Chmod(p.mode()) // the umask may have taken bits away
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		_ = os.Remove(at)

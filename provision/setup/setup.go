@@ -43,11 +43,14 @@ const (
 	Check How = "check"
 )
 
-// File is one file that a guest is to have, with mode 0644.
+// File is one file that a guest is to have.
 type File struct {
-	Path    string `json:"path"` // absolute and clean
+	Path string `json:"path"` // absolute and clean
+	// Content may be empty only with Replace.
 	Content []byte `json:"content"`
 	How     How    `json:"how"`
+	// Mode is the permission bits of what is made or replaced; 0 = 0644.
+	Mode uint32 `json:"mode,omitempty"`
 }
 
 // State is what became of a file.
@@ -116,8 +119,10 @@ func check(files []File) error {
 			return fmt.Errorf("%.200q is not an absolute clean path", f.Path)
 		case seen[f.Path]:
 			return fmt.Errorf("%s is there twice", f.Path)
-		case len(f.Content) == 0:
+		case len(f.Content) == 0 && f.How != Replace:
 			return fmt.Errorf("%s has no content", f.Path)
+		case f.Mode > 0o777:
+			return fmt.Errorf("%s: mode %o has more than permission bits", f.Path, f.Mode)
 		}
 		switch f.How {
 		case Create, Replace, Append, Extend, Check:

@@ -226,3 +226,34 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// TestModes gives what is made, replaced or there already the mode asked for.
+func TestModes(t *testing.T) {
+	root := t.TempDir()
+	path := filepath.Join(root, "f")
+	for _, step := range []struct {
+		content string
+		mode    uint32
+		state   State
+		want    os.FileMode
+	}{
+		{"secretive", 0o600, Written, 0o600}, {"secretive", 0o600, Present, 0o600}, {"secretive", 0o755, Present, 0o755},
+		{"", 0o640, Written, 0o640}, {"", 0, Present, 0o640}, {"x", 0, Written, 0o644},
+	} {
+		got := run(t, root, File{Path: "/f", Content: []byte(step.content), How: Replace, Mode: step.mode})[0]
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.State != step.state || info.Mode().Perm() != step.want || info.Size() != int64(len(step.content)) {
+			t.Errorf("%+v gives %+v and mode %v", step, got, info.Mode())
+		}
+	}
+	for name, f := range map[string]File{
+		"set-id": {Path: "/f", Content: []byte("x"), How: Replace, Mode: 0o4755}, "empty": {Path: "/f", How: Append},
+	} {
+		if _, err := Encode([]File{f}); err == nil {
+			t.Errorf("%s is accepted", name)
+		}
+	}
+}
