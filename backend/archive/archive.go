@@ -30,6 +30,18 @@ type PackOptions struct {
 	// the base name). An excluded directory is left out with all it holds;
 	// exclusions are not in the report.
 	Exclude []string
+	// Omit, when not nil, says why an entry is left out; "" packs it. The report
+	// has the reason. A directory is left out with all it holds.
+	Omit func(name string, dir bool) string
+	// Replace holds what stands in for the content of regular files, by name; the
+	// report has the reason.
+	Replace map[string]Replacement
+}
+
+// Replacement is content in the place of a file's own.
+type Replacement struct {
+	Content []byte
+	Reason  string
 }
 
 // UnpackOptions refine Unpack.

@@ -165,8 +165,18 @@ func (p *packer) entry(at place, name string) error {
 		p.unreadable(rel, err)
 		return nil
 	}
+	if p.opts.Omit != nil {
+		if why := p.opts.Omit(rel, info.kind == unix.S_IFDIR); why != "" {
+			p.skip(rel, why)
+			return nil
+		}
+	}
 	switch info.kind {
 	case unix.S_IFREG:
+		if other, ok := p.opts.Replace[rel]; ok {
+			p.skip(rel, other.Reason)
+			return p.write(&tar.Header{Typeflag: tar.TypeReg, Name: rel}, info, other.Content)
+		}
 		return p.file(at, name, rel)
 	case unix.S_IFDIR:
 		return p.dir(at, name, rel)
