@@ -2,7 +2,6 @@ package provision_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -11,11 +10,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -44,34 +41,15 @@ func TestInjectionEndToEnd(t *testing.T) {
 		t.Skip("a mount namespace with another trust store takes root")
 	}
 	if os.Getenv(innerEnv) == "" {
-		cmd := exec.Command("/proc/self/exe", "-test.run=^TestInjectionEndToEnd$", "-test.v")
-		cmd.Env = append(os.Environ(), innerEnv+"=1")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
-		out, err := cmd.CombinedOutput()
-		if err != nil || !bytes.Contains(out, []byte("--- PASS: TestInjectionEndToEnd")) {
-			t.Fatalf("%v\n%s", err, out)
-		}
+		again(t, unix.CLONE_NEWNS)
 		return
 	}
-	seen, port := startOrigin(t)
-	store, m := injectingManager(t, port)
+	seen, port := startOriginAt(t, "127.0.0.1", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "origin answers")
+	}))
+	store, m := injectingManager(t, "127.0.0.1", port)
 	who := provision.Principal{Kind: provision.Operator}
-	plan, err := m.Plan(t.Context(), provision.LaunchRequest{Bottles: []string{"inject"}, ID: "inject", Principal: who})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := m.Launch(t.Context(), plan, func(provision.Event) {}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		// t.Context has ended by then.
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		items, err := m.Cleanup(ctx, provision.CleanupRequest{All: true, Principal: who}, func(provision.Event) {})
-		if err != nil || len(items) != 1 || !items[0].Done {
-			t.Errorf("Cleanup = %+v, %v", items, err)
-		}
-	})
+	launchInject(t, m, who)
 	guest := func(script string) string {
 		var out bytes.Buffer
 		res, err := m.Exec(t.Context(), who, "inject", backend.Command{Argv: []string{"sh", "-c", "exec 2>&1; " + script}}, backend.Streams{Stdout: &out})
@@ -105,9 +83,9 @@ func (r *record) text() string {
 	return r.raw.String()
 }
 
-// startOrigin serves TLS on loopback and makes name and authority known to
+// startOriginAt serves TLS at addr and makes name and authority known to
 // whoever shares this mount namespace, which is the sidecar.
-func startOrigin(t *testing.T) (seen *record, port int) {
+func startOriginAt(t *testing.T, addr string, site http.Handler) (seen *record, port int) {
 	t.Helper()
 	cert, key, err := ca.NewAuthority("origin", time.Now().Add(time.Hour))
 	if err != nil {
@@ -124,27 +102,35 @@ func startOrigin(t *testing.T) (seen *record, port int) {
 	seen = &record{}
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen.mu.Lock()
+		_, _ = fmt.Fprintf(&seen.raw, "%s %s\n", r.Method, r.URL)
 		_ = r.Header.Write(&seen.raw)
+		seen.raw.WriteString("\n")
 		seen.mu.Unlock()
-		_, _ = io.WriteString(w, "origin answers")
+		site.ServeHTTP(w, r)
 	}))
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort(addr, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = srv.Listener.Close()
+	srv.Listener = listener
 	srv.TLS = &tls.Config{Certificates: []tls.Certificate{*leaf}, MinVersion: tls.VersionTLS12}
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		t.Fatal(err)
 	}
-	over(t, "/etc/hosts", "127.0.0.1 localhost "+originHost+"\n")
+	over(t, "/etc/hosts", "127.0.0.1 localhost\n"+addr+" "+originHost+"\n")
 	for _, bundle := range []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"} {
 		if info, err := os.Stat(bundle); err == nil && info.Mode().IsRegular() {
 			over(t, bundle, string(cert))
 		}
 	}
-	addr, ok := srv.Listener.Addr().(*net.TCPAddr)
+	at, ok := srv.Listener.Addr().(*net.TCPAddr)
 	if !ok {
 		t.Fatal("no TCP address")
 	}
-	return seen, addr.Port
+	return seen, at.Port
 }
 
 // over lets path show content in this mount namespace.
@@ -160,11 +146,11 @@ func over(t *testing.T, path, content string) {
 	t.Cleanup(func() { _ = unix.Unmount(path, unix.MNT_DETACH) })
 }
 
-func injectingManager(t *testing.T, port int) (*state.Store, *provision.Manager) {
+func injectingManager(t *testing.T, addr string, port int) (*state.Store, *provision.Manager) {
 	t.Helper()
 	home := t.TempDir()
-	text := fmt.Sprintf("---\negress:\n  routes:\n    - host: %s\n      ports: [%d]\n      private: [127.0.0.1]\n"+
-		"      auth: { scheme: Bearer, token_ref: ORIGIN_TOKEN }\n---\n", originHost, port)
+	text := fmt.Sprintf("---\negress:\n  routes:\n    - host: %s\n      ports: [%d]\n      private: [%s]\n"+
+		"      auth: { scheme: Bearer, token_ref: ORIGIN_TOKEN }\n      git: { fetch: true }\n---\n", originHost, port, addr)
 	if err := os.MkdirAll(filepath.Join(home, "bottles"), 0o700); err != nil {
 		t.Fatal(err)
 	}

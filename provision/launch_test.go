@@ -163,7 +163,7 @@ func failures() map[string]func(*bed) {
 				}
 			}
 		},
-		"copy-workspace":   method("CopyIn"),
+		"copy-workspace": method("CopyIn"),
 		"write-prompt": func(b *bed) {
 			b.fake.before = func(string) {
 				if _, err := os.Stat(b.fake.guest("the-id", backend.GuestWorkspace)); err == nil {

@@ -38,6 +38,8 @@ func TestMain(m *testing.M) {
 		os.Exit(selftest.GuestMain(context.Background(), os.Stdin, os.Stdout))
 	case slices.Equal(args, setup.Argv()[1:]):
 		os.Exit(setup.GuestMain(os.Stdin, os.Stdout))
+	case len(args) == 2 && args[0] == "fetch":
+		os.Exit(fetch(args[1]))
 	}
 	os.Exit(m.Run())
 }

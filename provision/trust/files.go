@@ -154,7 +154,8 @@ func cargo(e backend.Endpoints) string {
 }
 
 func gem(e backend.Endpoints) string {
-	return lines(":%s: %s\n", "http_proxy", e.Egress, "ssl_ca_cert", backend.GuestCABundle)
+	// RubyGems looks its proxy up as text and its CAs as a symbol.
+	return lines("%s: %s\n", "http_proxy", e.Egress, ":ssl_ca_cert", backend.GuestCABundle)
 }
 
 func apt(e backend.Endpoints) string {
