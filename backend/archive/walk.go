@@ -54,8 +54,8 @@ func (e Entry) Head(limit int) ([]byte, error) {
 }
 
 // Walk visits what Pack would pack of a directory, in the same order and without
-// following links. visit may return fs.SkipDir to leave a directory out; any
-// other error ends the walk. What cannot be read is passed by, as Pack reports it.
+// following links. visit may return fs.SkipDir to pass by a directory, or the rest
+// of the one that it was given something of; any other error ends the walk. What cannot be read is passed by, as Pack reports it.
 func Walk(ctx context.Context, src Source, visit func(Entry) error) error {
 	dir, base, err := openSource(src)
 	if err != nil {
@@ -83,7 +83,11 @@ func (w *walker) content(at place) error {
 		if err := w.ctx.Err(); err != nil {
 			return fmt.Errorf("walk stopped: %w", context.Cause(w.ctx))
 		}
-		if err := w.entry(at, name); err != nil {
+		err := w.entry(at, name)
+		if errors.Is(err, fs.SkipDir) {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -18,7 +18,7 @@ import (
 func walkTree(t *testing.T) *os.Root {
 	t.Helper()
 	dir := t.TempDir()
-	for name, text := range map[string]string{"t/a": "hello", "t/d/b": "", "t/d/e/c": "deep", "t/skip/x": "no", "t/z": "last"} {
+	for name, text := range map[string]string{"t/a": "hello", "t/d/b": "", "t/d/e/c": "deep", "t/skip/x": "no", "t/more/a": "", "t/more/b": "no", "t/z": "last"} {
 		path := filepath.Join(dir, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
 			t.Fatal(err)
@@ -50,14 +50,14 @@ func TestWalk(t *testing.T) {
 			t.Errorf("%s was read", e.Name)
 		}
 		got = append(got, line)
-		if e.Name == "skip" {
+		if e.Name == "skip" || e.Name == "more/a" {
 			return fs.SkipDir
 		}
 		return nil
 	})
 	want := []string{
 		"a ---------- hell", "d d---------", "d/b ---------- ", "d/e d---------", "d/e/c ---------- deep",
-		"link L---------", "pipe ?---------", "skip d---------", "z ---------- last",
+		"link L---------", "more d---------", "more/a ---------- ", "pipe ?---------", "skip d---------", "z ---------- last",
 	}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("visited %q, %v", got, err)
@@ -106,7 +106,7 @@ func TestPackOmit(t *testing.T) {
 		{Path: "a", Reason: "changed"}, {Path: "d/e/c", Reason: "a file"},
 		{Path: "pipe", Reason: "it is a named pipe"}, {Path: "skip", Reason: "a directory"},
 	}
-	if !slices.Equal(report.Skipped, want) || report.Files != 3 {
+	if !slices.Equal(report.Skipped, want) || report.Files != 5 {
 		t.Errorf("report is %+v", report)
 	}
 	dst := t.TempDir()
