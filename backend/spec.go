@@ -107,6 +107,9 @@ type GuestFacts struct {
 	NoNewPrivs bool
 	// InitName is the name of process 1; "" is not compared.
 	InitName string
+	// HostDirs are the directories of this host whose programs it sees, where it
+	// has no image; none = they are not known.
+	HostDirs []string
 	// Advice is what the operator can do when the self-test is red; "" = nothing
 	// in particular.
 	Advice string

@@ -16,7 +16,12 @@ type InvalidError struct {
 	Problem string
 	// Allowed lists the values that would be accepted, where they are few.
 	Allowed []string
+
+	cause error
 }
+
+// Unwrap gives the cause, such as fs.ErrNotExist, or nil.
+func (e *InvalidError) Unwrap() error { return e.cause }
 
 func (e *InvalidError) Error() string {
 	text := e.Field + ": " + e.Problem

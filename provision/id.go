@@ -24,13 +24,14 @@ func (p *Plan) digest() (string, error) {
 		Routes    []manifest.Route
 		Env       map[string]manifest.EnvValue
 		Prompt    string
+		Agent     any
 		Principal string
 	}{
 		Plan: Plan{
 			Agent: p.Agent, Bottles: p.Bottles, Label: p.Label, Backend: p.Backend, Isolation: p.Isolation,
 			Image: p.Image, Workspace: p.Workspace, Limits: p.Limits, Services: p.Services,
 		},
-		TTL: p.TTL, Routes: p.resolved.routes, Env: p.resolved.env, Prompt: p.resolved.prompt, Principal: p.resolved.principal,
+		TTL: p.TTL, Routes: p.resolved.routes, Env: p.resolved.env, Prompt: p.resolved.prompt, Agent: p.resolved.agent.digested(), Principal: p.resolved.principal,
 	})
 	if err != nil {
 		return "", fmt.Errorf("digest of the plan: %w", err)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/provision/provider"
 	"github.com/bottle-mcp/bottle-mcp/provision/state"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
@@ -47,10 +48,16 @@ func (p *Plan) steps() []step {
 		{"self-test", selfTest, nil},
 		{"configure", configure, nil},
 	}...)
+	if p.resolved.agent != nil {
+		steps = append(steps, step{"write-provider-files", writeAgentFiles, nil})
+		if len(p.resolved.agent.skills) > 0 {
+			steps = append(steps, step{"write-skills", writeSkills, nil})
+		}
+	}
 	if p.Workspace != nil {
 		steps = append(steps, step{"copy-workspace", copyWorkspace, nil})
 	}
-	if p.resolved.prompt != "" {
+	if p.resolved.hasPrompt() {
 		steps = append(steps, step{"write-prompt", writePrompt, nil})
 	}
 	return append(steps, step{"ready", handOver, nil})
@@ -68,6 +75,7 @@ type launch struct {
 	detail  detail
 	caCert  []byte
 	secrets sidecars.Secrets
+	login   *provider.HostLogin // of this host, when the agent uses it
 	config  sidecars.Config
 	env     []string
 	image   string
@@ -142,7 +150,7 @@ func (l *launch) run(ctx context.Context) error {
 func (l *launch) failed(ctx context.Context, begun []step, err error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 	defer cancel()
-	l.secrets = sidecars.Secrets{}
+	l.secrets, l.login = sidecars.Secrets{}, nil
 	for i := len(begun) - 1; i >= 0; i-- {
 		if undo := begun[i].undo; undo != nil {
 			l.undoErr = errors.Join(l.undoErr, undo(ctx, l))

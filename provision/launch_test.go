@@ -59,7 +59,7 @@ func TestLaunch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := b.fake.called(); !slices.Equal(got, []string{"StartSidecar", "StartAgent", "Exec", "Exec", "Exec", "CopyIn", "CopyIn"}) {
+	if got := b.fake.called(); !slices.Equal(got, []string{"StartSidecar", "StartAgent", "Exec", "Exec", "Exec", "CopyIn", "Exec"}) {
 		t.Errorf("calls are %v", got)
 	}
 	var names []string
@@ -168,7 +168,7 @@ func failures() map[string]func(*bed) {
 			b.fake.before = func(string) {
 				if _, err := os.Stat(b.fake.guest("the-id", backend.GuestWorkspace)); err == nil {
 					b.fake.mu.Lock()
-					b.fake.fail["CopyIn"] = errBroken
+					b.fake.fail["Exec"] = errBroken
 					b.fake.mu.Unlock()
 				}
 			}

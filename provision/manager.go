@@ -13,6 +13,7 @@ import (
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/provision/manifest"
+	"github.com/bottle-mcp/bottle-mcp/provision/provider"
 	"github.com/bottle-mcp/bottle-mcp/provision/state"
 )
 
@@ -72,6 +73,7 @@ type Manager struct {
 	cfg       Config
 	log       *slog.Logger
 	manifests manifest.Loader
+	providers provider.Loader
 	roots     roots
 	decisions *decisionLog
 }
@@ -107,7 +109,8 @@ func NewManager(cfg Config) (*Manager, error) {
 	}
 	return &Manager{
 		cfg: cfg, log: cfg.Logger, manifests: manifest.Loader{Home: cfg.ManifestHome},
-		roots: r, decisions: newDecisionLog(cfg.State),
+		providers: provider.Loader{Home: cfg.ManifestHome},
+		roots:     r, decisions: newDecisionLog(cfg.State),
 	}, nil
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/provision/manifest"
+	"github.com/bottle-mcp/bottle-mcp/provision/provider"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/policy"
 )
@@ -98,11 +99,19 @@ func summarize(routes []manifest.Route) []RouteSummary {
 	for _, r := range routes {
 		s := RouteSummary{Host: r.Host, Ports: append([]int{}, r.Ports...), Private: r.Private}
 		if r.Auth != nil {
-			s.Auth = r.Auth.Scheme + " from $" + r.Auth.TokenRef
+			s.Auth = r.Auth.Scheme + " from " + credentialName(r.Auth.TokenRef)
 		}
 		out = append(out, s)
 	}
 	return out
+}
+
+// credentialName says where a credential comes from.
+func credentialName(ref string) string {
+	if format, ok := provider.CutLoginRef(ref); ok {
+		return "this host's " + format + " login"
+	}
+	return "$" + ref
 }
 
 // policyWords says in words what the routes allow.

@@ -25,17 +25,20 @@ const (
 
 // resolvedPlan carries what Launch needs and callers must not see.
 type resolvedPlan struct {
-	manager   *Manager
-	engine    backend.Backend
-	caps      backend.Capabilities
-	routes    []manifest.Route
-	env       map[string]manifest.EnvValue
-	image     backend.ImageSpec
-	git       gitPlan
-	prompt    string // what the guest is given to read; "" = nothing
-	workspace hostPath
-	principal string
-	chosenID  bool
+	manager *Manager
+	engine  backend.Backend
+	caps    backend.Capabilities
+	routes  []manifest.Route
+	env     map[string]manifest.EnvValue
+	image   backend.ImageSpec
+	// dockerfile is the text of one that is part of this program; it excludes image.
+	dockerfile string
+	git        gitPlan
+	agent      *agentPlan // nil = no provider
+	prompt     string     // what the guest is given to read; "" = nothing
+	workspace  hostPath
+	principal  string
+	chosenID   bool
 }
 
 // draft is a plan in the making. It gathers all problems, so that a caller
@@ -71,6 +74,7 @@ func (m *Manager) Plan(ctx context.Context, req LaunchRequest) (*Plan, error) {
 			return nil, err
 		}
 		d.image()
+		d.provider()
 		d.routes()
 		d.env()
 		d.bounds()
@@ -242,7 +246,7 @@ func (d *draft) image() {
 
 // routes narrows the egress policy and checks that every credential is there.
 func (d *draft) routes() {
-	routes := d.bottle.Routes
+	routes := d.withAgent()
 	if d.req.OnlyHosts != nil {
 		var problems []error
 		routes, problems = narrowRoutes(routes, d.req.OnlyHosts)

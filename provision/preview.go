@@ -19,6 +19,9 @@ func (d *draft) preview() {
 	d.plan.Variables = []VariableSummary{}
 	for _, name := range slices.Sorted(maps.Keys(d.r.env)) {
 		from := "manifest"
+		if _, declared := d.bottle.Env[name]; !declared && d.r.agent != nil {
+			from = "provider"
+		}
 		if _, asked := d.req.Env[name]; asked {
 			from = "request"
 		} else if host := d.r.env[name].FromHost; host != "" {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/provision/manifest"
+	"github.com/bottle-mcp/bottle-mcp/provision/provider"
 	"github.com/bottle-mcp/bottle-mcp/provision/state"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/ca"
@@ -32,7 +33,7 @@ func reserve(ctx context.Context, l *launch) (string, error) {
 	if p.Workspace != nil {
 		l.record.Workspace = p.Workspace.Host
 	}
-	l.detail = detail{Routes: p.Routes, Services: p.Services}
+	l.detail = detail{Routes: p.Routes, Services: p.Services, Provider: p.Provider}
 	lock, err := l.m.cfg.State.Reserve(ctx, l.record)
 	if err != nil {
 		return "", err
@@ -57,8 +58,16 @@ func unreserve(_ context.Context, l *launch) error {
 // prepareImage builds or finds the guest's root filesystem. The lines of a build
 // are progress; an image is no part of the bottle and outlives it.
 func prepareImage(ctx context.Context, l *launch) (string, error) {
+	spec := l.r.image
+	if l.r.dockerfile != "" {
+		file, err := l.m.ownDockerfile(l.r.dockerfile)
+		if err != nil {
+			return "", err
+		}
+		spec = backend.ImageSpec{Dockerfile: file}
+	}
 	lines := &lineWriter{each: l.note}
-	image, err := l.r.engine.PrepareImage(ctx, l.r.image, lines)
+	image, err := l.r.engine.PrepareImage(ctx, spec, lines)
 	lines.flush()
 	l.image = image
 	return image, err
@@ -71,7 +80,7 @@ func render(_ context.Context, l *launch) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	routes, tokens, err := l.m.renderRoutes(l.r.routes)
+	routes, tokens, err := renderRoutes(l.r.routes, l.token)
 	if err != nil {
 		return "", err
 	}
@@ -81,8 +90,8 @@ func render(_ context.Context, l *launch) (string, error) {
 	return fmt.Sprintf("%d routes, %d credentials", len(routes), len(tokens)), nil
 }
 
-// renderRoutes gives each host variable one slot, in the order of the routes.
-func (m *Manager) renderRoutes(routes []manifest.Route) ([]sidecars.Route, map[string]secret.Value, error) {
+// renderRoutes gives each credential one slot, in the order of the routes.
+func renderRoutes(routes []manifest.Route, find func(ref string) (secret.Value, error)) ([]sidecars.Route, map[string]secret.Value, error) {
 	out := []sidecars.Route{}
 	slots, tokens := map[string]string{}, map[string]secret.Value{}
 	for _, r := range routes {
@@ -90,7 +99,7 @@ func (m *Manager) renderRoutes(routes []manifest.Route) ([]sidecars.Route, map[s
 		if r.Auth != nil {
 			var ok bool
 			if slot, ok = slots[r.Auth.TokenRef]; !ok {
-				token, err := m.token(r.Auth.TokenRef)
+				token, err := find(r.Auth.TokenRef)
 				if err != nil {
 					return nil, nil, err
 				}
@@ -117,8 +126,12 @@ func (m *Manager) token(ref string) (secret.Value, error) {
 	return secret.New(value), nil
 }
 
-// checkToken reports whether token would find a credential.
+// checkToken reports whether token would find a credential. A login of this host
+// has been read when its route was made.
 func (m *Manager) checkToken(ref string) error {
+	if _, ok := provider.CutLoginRef(ref); ok {
+		return nil
+	}
 	_, err := m.token(ref)
 	return err
 }

@@ -14,6 +14,7 @@ type LaunchRequest struct {
 	Bottles   []string // bottle manifests, merged in order; none = the agent's, else "default"
 	ID        backend.ID
 	Label     string
+	Colour    string // the label's on a terminal, one of provider.Colours; "" = none
 	Workspace string // host directory inside the operator's roots; "" = empty workspace
 	Prompt    string
 	Env       map[string]string // plain values; names that the manifest or the wiring set are refused
@@ -46,7 +47,9 @@ type Plan struct {
 	// Variables are those of EnvNames that a manifest or the request asks for.
 	Variables []VariableSummary `json:"variables"`
 	// Missing are the walls that this host cannot give.
-	Missing  []backend.Missing  `json:"missing"`
+	Missing []backend.Missing `json:"missing"`
+	// Provider says how the agent is set up; nil = no provider.
+	Provider *ProviderPlan      `json:"provider,omitempty"`
 	Limits   backend.Limits     `json:"limits"`
 	TTL      time.Duration      `json:"-"`
 	Steps    []string           `json:"steps"`
@@ -78,7 +81,7 @@ type RouteSummary struct {
 // VariableSummary is a variable of the guest without its value.
 type VariableSummary struct {
 	Name string `json:"name"`
-	// From is "manifest", "request", or "$NAME" for a variable of the host.
+	// From is "manifest", "request", "provider", or "$NAME" for a variable of the host.
 	From string `json:"from"`
 }
 
@@ -118,7 +121,9 @@ type Bottle struct {
 	WorkspaceCopy *backend.CopyReport
 	Report        Report
 	// Setup is what the launch wrote into the guest beside the workspace.
-	Setup      SetupReport
+	Setup SetupReport
+	// Provider says how the agent was set up and is started; nil = no provider.
+	Provider   *ProviderPlan
 	AlreadyRan bool // Launch found the same plan running and started nothing
 	// Problem says why the bottle's record is missing or not readable; "" is normal.
 	Problem     string

@@ -25,9 +25,6 @@ func demands() []demand {
 		{"scanning of answers", ofRoutes("dlp.inbound_detectors", func(r manifest.Route) bool { return len(r.DLP.Inbound) > 0 })},
 		{"scanning of requests", ofRoutes("dlp.outbound_on_match", func(r manifest.Route) bool { return r.DLP.OnMatch != "" })},
 		{"a way for the agent to ask for more", of("supervise", func(b *manifest.Bottle) bool { return b.Supervise })},
-		{"installing an agent", of("agent_provider.template", func(b *manifest.Bottle) bool { return b.Provider.Template != "" })},
-		{"an agent's own route", of("agent_provider.auth_token", func(b *manifest.Bottle) bool { return b.Provider.AuthToken != "" })},
-		{"an agent's own route", of("agent_provider.forward_host_credentials", func(b *manifest.Bottle) bool { return b.Provider.ForwardHostCredentials })},
 		{"bottles launched by bottles", of("sub_bottles", func(b *manifest.Bottle) bool { return b.SubBottles.Max > 0 })},
 		{"reachable ports", of("publish", func(b *manifest.Bottle) bool { return len(b.Publish) > 0 })},
 	}
@@ -57,9 +54,10 @@ func ofRoutes(key string, asked func(manifest.Route) bool) func(*manifest.Bottle
 }
 
 // Unsupported lists what a bottle and an agent ask for and this version does not
-// give, in the order of the files. Either may be nil. A launch with any of it is
-// refused: a bottle must not run with less than its manifest asks for.
-func Unsupported(b *manifest.Bottle, a *manifest.Agent) []*manifest.Error {
+// give, in the order of the files. An agent asks for nothing of the kind. A launch
+// with any of it is refused: a bottle must not run with less than its manifest
+// asks for. b may be nil.
+func Unsupported(b *manifest.Bottle, _ *manifest.Agent) []*manifest.Error {
 	var out []*manifest.Error
 	if b != nil {
 		for _, d := range demands() {
@@ -67,9 +65,6 @@ func Unsupported(b *manifest.Bottle, a *manifest.Agent) []*manifest.Error {
 				out = append(out, unsupported(b.Origins[key], key, d.missing))
 			}
 		}
-	}
-	if a != nil && len(a.Skills) > 0 {
-		out = append(out, unsupported(a.Origins["skills"], "skills", "copying of skills"))
 	}
 	slices.SortStableFunc(out, func(a, b *manifest.Error) int {
 		if a.File != b.File {

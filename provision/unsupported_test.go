@@ -26,9 +26,7 @@ func TestUnsupported(t *testing.T) {
 		{"supervise", "supervise: true", ":2: supervise: it is not supported yet by this version (a way for the agent to ask for more)"},
 		{"no supervise", "supervise: false", ""},
 		{"identity", "\ngit-gate: {user: {name: A}}", ""},
-		{"template", "agent_provider: {template: claude}", ":2: agent_provider.template: it is not supported yet by this version (installing an agent)"},
-		{"auth token", "agent_provider: {auth_token: T}", ":2: agent_provider.auth_token: it is not supported yet by this version (an agent's own route)"},
-		{"host login", "agent_provider: {forward_host_credentials: true}", ":2: agent_provider.forward_host_credentials: it is not supported yet by this version (an agent's own route)"},
+		{"template", "agent_provider: {template: generic}", ""},
 		{"no host login", "agent_provider: {forward_host_credentials: false}", ""},
 		{"sub-bottles", "sub_bottles: {max: 1}", ":2: sub_bottles: it is not supported yet by this version (bottles launched by bottles)"},
 		{"no sub-bottles", "sub_bottles: {max: 0}", ""},
@@ -52,17 +50,6 @@ func TestUnsupported(t *testing.T) {
 				t.Fatalf("error is %v", err)
 			}
 		})
-	}
-}
-
-func TestUnsupportedAgent(t *testing.T) {
-	b := newBed(t)
-	put(t, b.home, "agents/mine.md", "---\nskills: [review]\n---\n")
-	_, err := b.Plan(t.Context(), LaunchRequest{Agent: "mine", Principal: operator})
-	for _, want := range []string{"mine.md:2: skills: it is not supported yet by this version (copying of skills)"} {
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v lacks %q", err, want)
-		}
 	}
 }
 

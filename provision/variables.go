@@ -20,7 +20,13 @@ const (
 // env joins the manifest's variables with the request's, which may answer the
 // manifest's questions and add names that nobody else uses.
 func (d *draft) env() {
-	d.r.env = maps.Clone(d.bottle.Env)
+	d.r.env = map[string]manifest.EnvValue{}
+	if d.r.agent != nil {
+		for name, value := range d.r.agent.env {
+			d.r.env[name] = manifest.EnvValue{Literal: value}
+		}
+	}
+	maps.Copy(d.r.env, d.bottle.Env)
 	if len(d.req.Env)+len(d.bottle.Env) > maxEnv {
 		d.fail("env", "there are more than %d variables", maxEnv)
 		return
@@ -72,11 +78,17 @@ func (d *draft) requestVariable(name, value string) {
 	field := fmt.Sprintf("env %.80s", name)
 	old, declared := d.bottle.Env[name]
 	_, identity := identityEnv(d.r.git.user)[name]
+	ours := false
+	if d.r.agent != nil {
+		_, ours = d.r.agent.env[name]
+	}
 	switch {
 	case !manifest.ValidEnvName(name):
 		d.fail("env", "%.80q is not the name of a variable; use letters, digits and '_'", name)
 	case reservedEnv(name) || baseName(name):
 		d.fail(field, "the bottle's own wiring sets this variable; leave it out")
+	case ours && !declared:
+		d.fail(field, "the provider of the agent sets this variable; leave it out")
 	case declared && !old.Ask, identity && !declared:
 		d.fail(field, "the operator's manifest sets this variable; leave it out")
 	case !validValue(value):

@@ -3,7 +3,6 @@ package provision
 import (
 	"context"
 	"fmt"
-	"path"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/backend/archive"
@@ -32,15 +31,4 @@ func copyWorkspace(ctx context.Context, l *launch) (string, error) {
 		text += fmt.Sprintf(", %d left out", n)
 	}
 	return text, nil
-}
-
-// writePrompt puts the agent's prompt and the task where the agent finds it.
-func writePrompt(ctx context.Context, l *launch) (string, error) {
-	_, err := writeFile(ctx, l.r.engine, l.plan.ID, guestFile{
-		path: promptFile, content: []byte(l.r.prompt + "\n"), mode: 0o644,
-	})
-	if err != nil {
-		return "", fmt.Errorf("write the prompt: %w", err)
-	}
-	return path.Base(promptFile), nil
 }

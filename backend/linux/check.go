@@ -17,6 +17,7 @@ import (
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/cgroup"
+	"github.com/bottle-mcp/bottle-mcp/backend/linux/guest"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/shim"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/walls"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
@@ -62,6 +63,7 @@ func (b *Backend) Check(ctx context.Context) (backend.Capabilities, error) {
 		HostAddresses: hostAddresses(),
 		Guest: backend.GuestFacts{
 			Interfaces: []string{"lo"}, Seccomp: true, NoNewPrivs: true, InitName: "bottle-mcp",
+			HostDirs: guest.HostDirs(),
 		},
 	}
 	if v := walls.LandlockVersion(); v > 0 {

@@ -122,10 +122,15 @@ const (
 	noExec   = readOnly | unix.MOUNT_ATTR_NOEXEC
 )
 
+// HostDirs are the directories of this host that every guest sees, read-only.
+func HostDirs() []string {
+	return []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store"}
+}
+
 // programs binds /usr and what belongs to it. Merged systems have links for
 // /bin and the libraries, others directories.
 func (b *rootBuilder) programs() {
-	for _, dir := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store"} {
+	for _, dir := range HostDirs() {
 		info, err := os.Lstat(dir)
 		if err != nil {
 			continue
