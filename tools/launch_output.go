@@ -24,6 +24,7 @@ type launchOutput struct {
 	WorkspaceCopy  *copyCounts     `json:"workspace_copy,omitempty" jsonschema_description:"What was copied from it"`
 	Report         reportOutput    `json:"report" jsonschema_description:"Isolation self-test and walls"`
 	Steps          []stepOutput    `json:"steps" jsonschema_description:"Launch steps and how long each took"`
+	Provider       *providerOutput `json:"provider,omitempty" jsonschema_description:"How the agent is set up and started; absent without a provider"`
 	Plan           *planOutput     `json:"plan,omitempty" jsonschema_description:"What would be done, for a dry run"`
 }
 
@@ -99,6 +100,7 @@ func (t *toolset) launched(b *provision.Bottle) *reply {
 		Workspace:      cleanLine(b.Workspace, 4096),
 		Report:         reportOf(b.Report),
 		WorkspaceCopy:  countsOf(b.WorkspaceCopy),
+		Provider:       providerOf(b.Provider),
 		Steps:          []stepOutput{},
 	}
 	for _, s := range b.StepTimings {
@@ -131,6 +133,7 @@ func (out *launchOutput) render(now time.Time) string {
 		t.line("The workspace (%s, %s) was copied to %s in the guest; changes there reach the host only by cp.", plural(c.Files, "file"), byteSize(c.Bytes), backend.GuestWorkspace)
 		renderSkips(&t, c.Skipped, c.SkippedMore)
 	}
+	startProvider(&t, out.Provider)
 	for _, m := range out.Report.Missing {
 		t.line("Not in force: %s (%s).", m.Name, m.Reason)
 	}

@@ -31,7 +31,7 @@ type planOutput struct {
 
 type variableOutput struct {
 	Name string `json:"name" jsonschema_description:"Variable"`
-	From string `json:"from" jsonschema_description:"manifest, request, or $NAME for a variable of the host; never its value"`
+	From string `json:"from" jsonschema_description:"manifest, request, provider, or $NAME for a variable of the host; never its value"`
 }
 
 // planned is the reply to a dry run.
@@ -54,6 +54,7 @@ func planData(p *provision.Plan) launchOutput {
 		Routes:    routesOf(p.Routes),
 		Limits:    limitsOutput(p.Limits),
 		Report:    reportOf(provision.Report{Missing: p.Missing}),
+		Provider:  providerOf(p.Provider),
 		Steps:     []stepOutput{},
 		Plan: &planOutput{
 			Agent:         p.Agent,
@@ -95,6 +96,7 @@ func PlanText(p *provision.Plan) string {
 	t.line("Backend: %s, %s; isolation: %s; image: %s.", p.Backend, chosenBy(p.BackendSource), p.Isolation, image)
 	planEgress(&t, p)
 	planEnvironment(&t, p)
+	planProvider(&t, providerOf(p.Provider))
 	if p.Workspace != nil {
 		t.line("Files: %s would be copied to %s; changes there reach the host only by a copy out.", cleanLine(p.Workspace.Host, 300), p.Workspace.Guest)
 	} else {
