@@ -65,8 +65,8 @@ Agent hosts start 'bottle-mcp serve'. People start with 'bottle-mcp probe'.`,
 	flags.StringVar(&c.logLevel, "log-level", "", "debug, info, warn or error (default warn; serve: info)")
 	flags.StringVar(&c.stateDir, "state-dir", "", "where bottles keep their state (default $XDG_STATE_HOME/bottle-mcp)")
 	root.AddCommand(
-		newServe(c), newProbe(c), newDoctor(c), newRun(c),
-		newList(c), newCleanup(c), newManifest(c), newVersion(c), newFetch(c),
+		newServe(c), newProbe(c), newDoctor(c), newRun(c), newInit(c),
+		newList(c), newCleanup(c), newManifest(c), newMCP(c), newVersion(c), newFetch(c),
 	)
 	return root
 }

@@ -69,6 +69,7 @@ func setUp(env *testscript.Env, bin string) error {
 	env.Setenv("XDG_CONFIG_HOME", filepath.Join(home, ".config"))
 	env.Setenv("STATE", filepath.Join(state, "bottle-mcp"))
 	env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
+	env.Setenv("BIN", bin)
 	env.Setenv("NEWLINE", "a\nb")
 	env.Setenv("GUEST", "/.bottle/bottle-mcp")
 	env.Defer(func() {

@@ -63,13 +63,14 @@ func TestServerCheck(t *testing.T) {
 		"empty name":      {"claude", func(s *Server) { s.Name = "" }, "cannot be the name"},
 		"long name":       {"codex", func(s *Server) { s.Name = strings.Repeat("a", 33) }, "cannot be the name"},
 		"relative":        {"claude", func(s *Server) { s.Command = "bottle-mcp" }, "absolute"},
-		"newline":         {"codex", func(s *Server) { s.Args = []string{"a\nb"} }, "no configuration can"},
-		"not UTF-8":       {"codex", func(s *Server) { s.Args = []string{"\xff"} }, "no configuration can"},
-		"dollar":          {"claude", func(s *Server) { s.Args = []string{"/a/${HOME}"} }, "'$'"},
-		"another folder":  {"claude", func(s *Server) { s.Args = []string{"${workspaceFolder}"} }, "'$'"},
+		"another name":    {"claude", func(s *Server) { s.Command = "/bin/milk" }, "known again"},
+		"newline":         {"codex", func(s *Server) { s.Args = []string{"serve", "a\nb"} }, "no configuration can"},
+		"not UTF-8":       {"codex", func(s *Server) { s.Args = []string{"serve", "\xff"} }, "no configuration can"},
+		"dollar":          {"claude", func(s *Server) { s.Args = []string{"serve", "/a/${HOME}"} }, "'$'"},
+		"another folder":  {"claude", func(s *Server) { s.Args = []string{"serve", "${workspaceFolder}"} }, "'$'"},
 		"value":           {"claude", func(s *Server) { s.Env = []string{"A=secret"} }, "never written"},
 		"no form of them": {"claude-desktop", func(s *Server) { s.Env = []string{"A"} }, "cannot pass a variable"},
-		"its own folder":  {"vscode", func(s *Server) { s.Args = []string{"${workspaceFolder}"} }, ""},
+		"its own folder":  {"vscode", func(s *Server) { s.Args = []string{"serve", "${workspaceFolder}"} }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := server()

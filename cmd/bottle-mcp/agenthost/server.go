@@ -11,7 +11,8 @@ import (
 	"strings"
 )
 
-// Program is the file name by which entries of this program are known.
+// Program begins the file name by which entries of this program are known:
+// releases may carry a platform behind it.
 const Program = "bottle-mcp"
 
 // Server is an entry: how a host starts a server.
@@ -47,7 +48,7 @@ type Entry struct {
 
 // Ours reports whether the entry starts this program's server.
 func (e Entry) Ours() bool {
-	return filepath.Base(e.Command) == Program && len(e.Args) > 0 && e.Args[0] == "serve"
+	return strings.HasPrefix(filepath.Base(e.Command), Program) && slices.Contains(e.Args, "serve")
 }
 
 // namePattern keeps to what every host and both formats take unquoted.
@@ -62,6 +63,8 @@ func (s Server) check(h Host) error {
 		return fmt.Errorf("%.40q cannot be the name of a server: use at most 32 letters, digits, '-' and '_'", s.Name)
 	case !filepath.IsAbs(s.Command):
 		return fmt.Errorf("the command %.200q is not an absolute path", s.Command)
+	case !Entry{Command: s.Command, Args: s.Args}.Ours():
+		return fmt.Errorf("%.200q would not be known again: give the program a name that begins with %s", s.Command, Program)
 	case len(s.Env) > 0 && h.reference == nil:
 		return fmt.Errorf("%s cannot pass a variable by name: set it where the program is started", h.Title)
 	}
@@ -75,7 +78,8 @@ func (s Server) check(h Host) error {
 	}
 	for _, name := range s.Env {
 		if !variablePattern.MatchString(name) {
-			return fmt.Errorf("%.80q is not the name of a variable; values are never written", name)
+			name, _, _ = strings.Cut(name, "=") // what follows may be a secret
+			return fmt.Errorf("%.80q must be only the name of a variable; values are never written", name)
 		}
 	}
 	return nil
