@@ -181,7 +181,8 @@ func capabilities(topo topology) backend.Capabilities {
 		Walls: []string{
 			"a virtual machine per container, with a kernel of its own",
 			"no capabilities in the agent, its bounding set empty, also through exec",
-			"no_new_privs for every command",
+			"no_new_privs and seccomp (Moby's default profile, stricter) for every command",
+			"the machine's block devices removed before anything runs",
 			"agent without a resolver; the sidecar is the only peer",
 			"this program, the CA and the bundle of CAs mounted read-only",
 			"sidecar: a virtual machine of its own; daemons without capabilities; secrets handed over once and removed from disk",
@@ -192,7 +193,7 @@ func capabilities(topo topology) backend.Capabilities {
 			{Name: string(sidecars.GitGate), Reason: gateReason},
 		},
 		HostAddresses: hostAddresses(),
-		Guest:         backend.GuestFacts{OwnKernel: true, NoNewPrivs: true, Interfaces: []string{"lo"}},
+		Guest:         backend.GuestFacts{OwnKernel: true, NoNewPrivs: true, Seccomp: true, Interfaces: []string{"lo"}},
 	}
 	if topo == twoNetwork {
 		c.Guest.Network = true

@@ -59,9 +59,12 @@ func (s *standin) attempt(ctx context.Context, t *testing.T, id backend.ID) erro
 		return fmt.Errorf("StartAgent: %w", err)
 	}
 	var out bytes.Buffer
+	// A command's time is the caller's to bound.
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
 	status, err := s.Exec(ctx, id, backend.Command{Argv: []string{"echo", "hello"}}, backend.Streams{Stdout: &out})
 	if err != nil || status.Code != 0 || out.String() != "hello\n" {
-		return errors.Join(fmt.Errorf("Exec: %+v, %q", status, out.String()), err)
+		return errors.Join(fmt.Errorf("Exec in %s: %+v, %q", id, status, out.String()), err)
 	}
 	return nil
 }

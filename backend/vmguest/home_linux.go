@@ -190,6 +190,13 @@ func (h *home) foreign(path string, st *unix.Stat_t, err error) error {
 
 // open is root's first step: everything that the agent's needs.
 func (h *home) open() error {
+	removed, err := removeBlockDevices("/dev")
+	if err != nil {
+		return err
+	}
+	if removed > 0 {
+		h.did("removed " + strconv.Itoa(removed) + " block devices")
+	}
 	if err := h.accounts(); err != nil {
 		return err
 	}

@@ -40,6 +40,9 @@ func idleMain(args []string) error {
 	if err := walls.Undumpable(); err != nil {
 		return err
 	}
+	if err := filterCalls(); err != nil {
+		return err
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer stop()
 	signal.Ignore(unix.SIGPIPE, unix.SIGHUP)

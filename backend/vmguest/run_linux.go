@@ -63,10 +63,24 @@ func raiseWalls() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become the reaper of the command's processes: %w", err)
 	}
+	if err := filterCalls(); err != nil {
+		return err
+	}
 	// What the engine left open is not the command's. Where the call is unknown,
 	// Go's own descriptors are closed all the same.
 	_ = unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
 	return nil
+}
+
+// filterCalls narrows the system calls of this process and everything that it
+// starts. The guest's kernel is its own, but its sockets to the host (AF_VSOCK)
+// and its block devices are the engine's.
+func filterCalls() error {
+	filter, err := walls.GuestFilter()
+	if err != nil {
+		return err
+	}
+	return walls.LoadSeccomp(filter, true)
 }
 
 // runOptions are the arguments of "guest run".
