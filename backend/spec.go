@@ -17,6 +17,9 @@ var (
 	ErrNotFound = errors.New("no such bottle")
 	// ErrExists means that a bottle of that ID exists already.
 	ErrExists = errors.New("bottle exists already")
+	// ErrTaken means that the engine has an object of the bottle's name that is
+	// somebody else's.
+	ErrTaken = errors.New("the engine's name for the bottle is taken by somebody else's object")
 	// ErrNotRunning means that the bottle exists but its guest has ended.
 	ErrNotRunning = errors.New("bottle is not running")
 )

@@ -18,7 +18,7 @@ const (
 	// removeParallel is how many bottles are removed at once.
 	removeParallel = 4
 	// removeTimeout bounds one removal, lockTimeout its wait for another call.
-	removeTimeout = 30 * time.Second
+	removeTimeout = 2 * time.Minute
 	lockTimeout   = 5 * time.Second
 
 	actionRemove = "remove"

@@ -8,6 +8,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
@@ -58,6 +60,9 @@ func (b *Backend) StartAgent(ctx context.Context, spec backend.AgentSpec) error 
 		return fail(err)
 	}
 	if _, err := b.cli.Run(ctx, req); err != nil {
+		if late(err) {
+			b.unsettled.add(r.ID)
+		}
 		return fail(taken(err))
 	}
 	if err := b.furnish(ctx, &r, spec); err != nil {
@@ -85,7 +90,7 @@ func (b *Backend) agentRequest(r record, spec backend.AgentSpec) (cli.RunRequest
 		Entrypoint: idle[0], Args: idle[1:],
 		Env: spec.Env, Labels: r.identity().labels(roleAgent), NoDNS: true,
 		UID: keeperUID, GID: keeperUID, Workdir: "/", Init: true, CapDrop: []string{"ALL"},
-		CPUs: int(math.Ceil(l.CPUs)), MemoryBytes: l.MemoryBytes,
+		CPUs: int(math.Ceil(l.CPUs)), MemoryBytes: l.MemoryBytes &^ (1<<20 - 1), // whole MiB are the engine's measure
 		Ulimits: []string{"core=0:0", fmt.Sprintf("nproc=%[1]d:%[1]d", l.PIDs+vmguest.SpareProcesses)},
 		Mounts:  []cli.Mount{{Host: filepath.Join(b.dir(r.ID), guestDir), Guest: guestMount, ReadOnly: true}},
 	}
@@ -164,6 +169,9 @@ func (b *Backend) furnish(ctx context.Context, r *record, spec backend.AgentSpec
 	if c.State != "running" {
 		return errors.New("it ended at once")
 	}
+	if err := b.asAsked(*r, c); err != nil {
+		return err
+	}
 	r.AgentStarted = c.Started
 	if err := b.makeHome(ctx, r.ID); err != nil {
 		return err
@@ -172,6 +180,26 @@ func (b *Backend) furnish(ctx context.Context, r *record, spec backend.AgentSpec
 		return err
 	}
 	return b.writeRecord(*r)
+}
+
+// asAsked demands that the engine's own word on the guest is what was asked for:
+// an option that a release ignores must not go unnoticed.
+func (b *Backend) asAsked(r record, c cli.Container) error {
+	networks := []string{roleInternal.name(r.ID)}
+	if r.Topology == socket {
+		networks = nil
+	}
+	switch {
+	case c.Started.IsZero():
+		return errors.New("the engine does not say when the guest was started, so nobody could tell it from another")
+	case !slices.ContainsFunc(c.CapDrop, func(s string) bool { return strings.EqualFold(s, "ALL") }):
+		return fmt.Errorf("the engine did not drop all capabilities, only %q", c.CapDrop)
+	case !slices.Equal(c.Networks, networks):
+		return fmt.Errorf("the engine put the guest on networks %q instead of %q", c.Networks, networks)
+	case len(c.Nameservers) > 0:
+		return fmt.Errorf("the engine gave the guest the resolvers %q", c.Nameservers)
+	}
+	return nil
 }
 
 // makeHome lets the guest make the agent's home, in parts as root and as the

@@ -65,6 +65,8 @@ type Backend struct {
 	cli    *cli.CLI
 	images *images.Images
 	seen   proofs
+	// unsettled are bottles of which the engine may still be making something.
+	unsettled idSet
 
 	mu   sync.Mutex
 	host *hostFacts // a Mac does not change while it runs

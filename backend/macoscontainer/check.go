@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/backend/macoscontainer/cli"
@@ -19,12 +20,17 @@ import (
 var (
 	minVersion     = []int{1, 0, 0}
 	advisedVersion = []int{1, 1, 0}
+	sealedVersion  = []int{1, 2, 0}
 )
 
 const (
 	startHint   = "start it with `container system start --enable-kernel-install`"
 	installHint = "install Apple's container 1.1.0 or later from https://github.com/apple/container/releases, or name the program in " + EnvProgram
 )
+
+// answerTime is how long one question to the service may take here, so that all
+// conditions are judged in the time that a selection allows.
+const answerTime = 4 * time.Second
 
 // gateReason is why this backend serves no git gate.
 const gateReason = "this backend does not deliver the gate's keys yet: how Apple's container shares a directory between host and guest is not proven to keep them from the agent"
@@ -104,6 +110,11 @@ func judgeVersion(version string) backend.Finding {
 			Name: "container 1.1.0", Advice: true, Detail: "container " + version + " has bugs in exec and copy that 1.1.0 mended",
 			Fix: "update Apple's container to 1.1.0 or later",
 		}
+	case slices.Compare(n, sealedVersion) < 0:
+		f = backend.Finding{
+			Name: "container 1.2.0", Advice: true, Detail: "container " + version + " leaves /proc/sys writable for a guest's root, which the self-test refuses",
+			Fix: "update Apple's container to 1.2.0 or later",
+		}
 	}
 	return f
 }
@@ -129,6 +140,9 @@ func parseVersion(version string) ([]int, error) {
 
 func (b *Backend) judgeService(ctx context.Context) backend.Finding {
 	f := backend.Finding{Name: "container service", Detail: "the service of Apple's container does not run", Fix: startHint}
+	// A service that hangs is one that does not run.
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
 	status, err := b.cli.SystemStatus(ctx)
 	switch {
 	case err != nil:
@@ -156,6 +170,8 @@ func judgeSame(v cli.Versions) backend.Finding {
 // judgeNetworks asks whether networks of one's own are possible.
 func (b *Backend) judgeNetworks(ctx context.Context) backend.Finding {
 	f := backend.Finding{Name: "networks", Fix: "update to macOS 26 or later and start the service again"}
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
 	networks, err := b.cli.NetworkList(ctx)
 	var failed *cli.Error
 	switch {
@@ -190,6 +206,7 @@ func capabilities(topo topology) backend.Capabilities {
 		},
 		Missing: []backend.Missing{
 			{Name: "disk", Reason: "Apple's container has no limit for a guest's disk"},
+			{Name: "processes of root", Reason: "the limit counts the agent's alone; the machine's memory bounds the rest"},
 			{Name: string(sidecars.GitGate), Reason: gateReason},
 		},
 		HostAddresses: hostAddresses(),

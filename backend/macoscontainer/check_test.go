@@ -48,7 +48,7 @@ func TestVersion(t *testing.T) {
 	tests := map[string]struct{ ok, advice bool }{
 		"1.0.0":        {false, true},
 		"1.0.9":        {false, true},
-		"1.1.0":        {true, false},
+		"1.1.0":        {false, true},
 		"1.2.2":        {true, false},
 		"2.0.0":        {true, false},
 		"1.10.0":       {true, false},

@@ -23,6 +23,8 @@ const (
 	leaveTime = 7 * time.Second
 	// signalTimeout bounds the delivery of one signal.
 	signalTimeout = 10 * time.Second
+	// maxSignals is how many signals may wait for their turn.
+	maxSignals = 64
 	// killPause is how long a killed command may take to be noticed before it
 	// is killed once more.
 	killPause = 500 * time.Millisecond
@@ -136,6 +138,15 @@ type outcome struct {
 // output open; so the trailer's word counts once the output is quiet.
 func (c *running) await(ctx context.Context, done <-chan ended, trailer <-chan struct{}, stdout *flow) (outcome, error) {
 	signals := c.streams.Signals
+	queue := make(chan int, maxSignals)
+	defer close(queue)
+	if signals != nil {
+		go func() {
+			for n := range queue {
+				c.signal(ctx, n, false)
+			}
+		}()
+	}
 	var quiet <-chan struct{}
 	for {
 		select {
@@ -156,7 +167,11 @@ func (c *running) await(ctx context.Context, done <-chan ended, trailer <-chan s
 				signals = nil
 				continue
 			}
-			go c.signal(ctx, n, false)
+			select {
+			case queue <- n:
+			default:
+				c.b.log.Warn("a signal is dropped: too many wait", "bottle", c.id, "signal", n)
+			}
 		case <-ctx.Done():
 			c.end(ctx, done)
 			return outcome{}, context.Cause(ctx)

@@ -296,7 +296,7 @@ func TestForeignObjects(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := s.world.Engine(t)
-			if err := s.attempt(t.Context(), t, "task"); !errors.Is(err, backend.ErrExists) || !strings.Contains(err.Error(), "not this bottle's") {
+			if err := s.attempt(t.Context(), t, "task"); !errors.Is(err, backend.ErrTaken) {
 				t.Errorf("error is %v", err)
 			}
 			if err := s.Remove(t.Context(), "task"); err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -61,8 +63,8 @@ func unusable(err error) bool {
 	return errors.As(err, &failed) && (failed.Kind == cli.KindMissing || failed.Kind == cli.KindUnavailable)
 }
 
-// survey asks the engine for everything of this owner.
-func (b *Backend) survey(ctx context.Context) (map[backend.ID]objects, error) {
+// surveyContainers asks the engine for this owner's containers.
+func (b *Backend) surveyContainers(ctx context.Context) (map[backend.ID]objects, error) {
 	out := map[backend.ID]objects{}
 	containers, err := b.cli.List(ctx)
 	if err != nil {
@@ -73,6 +75,15 @@ func (b *Backend) survey(ctx context.Context) (map[backend.ID]objects, error) {
 			o := entry(out, i)
 			o.containers[r] = c
 		}
+	}
+	return out, nil
+}
+
+// survey asks the engine for everything of this owner.
+func (b *Backend) survey(ctx context.Context) (map[backend.ID]objects, error) {
+	out, err := b.surveyContainers(ctx)
+	if err != nil {
+		return nil, err
 	}
 	networks, err := b.cli.NetworkList(ctx)
 	if err != nil {
@@ -110,6 +121,8 @@ func (o objects) instance(r record, known bool, now time.Time) backend.Instance 
 	}
 	agent, hasAgent := o.containers[roleAgent]
 	switch {
+	case !o.expires.IsZero() && !now.Before(o.expires):
+		i.State = backend.Expired
 	case hasAgent && agent.State == "running" && known && same(agent.Started, r.AgentStarted) && serving:
 		i.State = backend.Running
 	case hasAgent && agent.State == "running" && r.AgentStarted.IsZero():
@@ -118,8 +131,6 @@ func (o objects) instance(r record, known bool, now time.Time) backend.Instance 
 		i.State = backend.Degraded
 	case !hasAgent && serving && r.AgentStarted.IsZero():
 		i.State = backend.Starting
-	case !o.expires.IsZero() && !now.Before(o.expires):
-		i.State = backend.Expired
 	default:
 		i.State = backend.Dead
 	}
@@ -130,8 +141,15 @@ func (o objects) instance(r record, known bool, now time.Time) backend.Instance 
 // at the address that the agent knows.
 func (o objects) sidecarUnchanged(r record) bool {
 	c, ok := o.containers[roleSidecar]
-	return ok && c.State == "running" && same(c.Started, r.SidecarStarted) &&
-		(r.Topology == socket || internalAddress(c, r.ID) == r.SidecarAddress)
+	if !ok || c.State != "running" || !same(c.Started, r.SidecarStarted) {
+		return false
+	}
+	if r.Topology == socket {
+		// The engine's relay takes the socket with it when it gives up.
+		_, err := os.Lstat(filepath.Join(r.Sockets, egressSocket))
+		return err == nil
+	}
+	return internalAddress(c, r.ID) == r.SidecarAddress
 }
 
 // same compares the engine's times, which have no fractions.

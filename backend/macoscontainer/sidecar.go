@@ -23,8 +23,10 @@ import (
 
 // Places in the sidecar.
 const (
-	sidecarConfig  = pid1.DefaultConfigDir
-	sidecarSockets = "/run/bottle-sockets" // on its root filesystem, where the engine looks
+	sidecarConfig = pid1.DefaultConfigDir
+	// sidecarSockets is on its root filesystem, where the engine looks, and
+	// short: the engine puts up to 75 bytes before it, and 107 are a socket's.
+	sidecarSockets = "/s"
 	egressSocket   = pid1.EgressSocket
 )
 
@@ -58,6 +60,9 @@ func (b *Backend) StartSidecar(ctx context.Context, spec backend.SidecarSpec) (b
 		return backend.Endpoints{}, err
 	}
 	if err := b.bringUp(ctx, spec, &r); err != nil {
+		if late(err) {
+			b.unsettled.add(spec.ID)
+		}
 		err = fmt.Errorf("start the sidecar of bottle %s: %w", spec.ID, taken(err))
 		return backend.Endpoints{}, errors.Join(err, b.rollBack(ctx, spec.ID))
 	}
@@ -95,7 +100,7 @@ func (b *Backend) admissible(ctx context.Context, spec backend.SidecarSpec) erro
 func taken(err error) error {
 	var failed *cli.Error
 	if errors.As(err, &failed) && failed.Kind == cli.KindExists {
-		return fmt.Errorf("%w: the engine has an object of that name that is not this bottle's; remove it yourself or choose another id: %w", backend.ErrExists, err)
+		return fmt.Errorf("%w; remove it yourself or choose another id: %w", backend.ErrTaken, err)
 	}
 	return err
 }
@@ -225,6 +230,9 @@ func (b *Backend) awaitReady(ctx context.Context, r *record) error {
 	c, err := b.awaitAddress(ctx, *r)
 	if err != nil {
 		return b.withLogs(ctx, name, err)
+	}
+	if c.Started.IsZero() {
+		return errors.New("the engine does not say when the sidecar was started, so nobody could tell it from another")
 	}
 	r.SidecarStarted = c.Started
 	if err := b.ready(ctx, r.ID); err != nil {

@@ -16,7 +16,7 @@ import (
 )
 
 // guestSockets is where the relayed sockets are in the agent.
-const guestSockets = "/run/bottle-sockets"
+const guestSockets = "/s"
 
 // socketDir is a bottle's directory of sockets: short, because macOS allows 104
 // bytes for the path of a socket, and the same for the same bottle.

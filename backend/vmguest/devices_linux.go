@@ -11,23 +11,24 @@ import (
 // there were. Without CAP_MKNOD nobody in the guest brings them back; what was
 // mounted from them stays mounted. That they are gone the self-test proves.
 func removeBlockDevices(dir string) (int, error) {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, complain("list "+dir, err)
-	}
 	removed := 0
-	for _, e := range entries {
-		if !isBlock(e.Type()) {
-			continue
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist), err != nil && path != dir:
+			return nil // gone, or another user's
+		case err != nil:
+			return err
+		case !isBlock(e.Type()):
+			return nil
 		}
-		path := filepath.Join(dir, e.Name())
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return removed, complain("remove the device "+path, err)
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { //nolint:gosec // root's /dev, before anybody else runs in the guest
+			return err
 		}
 		removed++
+		return nil
+	})
+	if err != nil {
+		return removed, complain("remove the block devices in "+dir, err)
 	}
 	return removed, nil
 }

@@ -51,9 +51,29 @@ func idleMain(args []string) error {
 	if err := startRelays(ctx, relays); err != nil {
 		return err
 	}
+	go endAt(ctx, time.Now().Add(time.Duration(*seconds)*time.Second), cancel)
 	reapUntil(ctx)
 	return nil
 }
+
+// endAt calls end when the wall clock says so: the other clock stands still
+// while a laptop sleeps.
+func endAt(ctx context.Context, when time.Time, end func()) {
+	when = when.Round(0)
+	tick := time.NewTicker(wallTick)
+	defer tick.Stop()
+	for time.Now().Round(0).Before(when) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+	end()
+}
+
+// wallTick is how often the wall clock is looked at.
+const wallTick = time.Second
 
 // startRelays listens before the guest counts as started.
 func startRelays(ctx context.Context, relays []string) error {

@@ -15,6 +15,9 @@ const (
 	// maxRelayed is how many connections a relay carries at once. The guest's
 	// programs open them, so that one more is closed at once.
 	maxRelayed = 1024
+	// maxDials is how many connections may be on their way to the socket at once:
+	// an engine's relay was seen to end for good at a full queue.
+	maxDials = 16
 	// relayDial bounds the wait for a socket whose queue is full.
 	relayDial = 5 * time.Second
 	// acceptPause is the wait after an accept that failed for want of
@@ -27,12 +30,13 @@ const (
 // listener and all connections and returns nil. A client that the socket
 // refuses is closed at once.
 func Relay(ctx context.Context, listener net.Listener, path string) error {
-	return relay{path: path, limit: maxRelayed}.serve(ctx, listener)
+	return relay{path: path, limit: maxRelayed, dials: make(chan struct{}, maxDials)}.serve(ctx, listener)
 }
 
 type relay struct {
 	path  string
 	limit int
+	dials chan struct{} // nil = as many as come
 }
 
 func (r relay) serve(ctx context.Context, listener net.Listener) error {
@@ -81,8 +85,7 @@ func pause(ctx context.Context, d time.Duration) {
 // carry serves one client.
 func (r relay) carry(ctx context.Context, client net.Conn) {
 	defer func() { _ = client.Close() }()
-	dialer := net.Dialer{Timeout: relayDial}
-	server, err := dialer.DialContext(ctx, "unix", r.path)
+	server, err := r.dial(ctx)
 	if err != nil {
 		return
 	}
@@ -100,6 +103,20 @@ func (r relay) carry(ctx context.Context, client net.Conn) {
 		})
 	}
 	wg.Wait()
+}
+
+// dial reaches the socket, a few connections at a time.
+func (r relay) dial(ctx context.Context) (net.Conn, error) {
+	if r.dials != nil {
+		select {
+		case r.dials <- struct{}{}:
+			defer func() { <-r.dials }()
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	dialer := net.Dialer{Timeout: relayDial}
+	return dialer.DialContext(ctx, "unix", r.path)
 }
 
 // oneWay copies until from ends, and ends to in that direction alone. Between a

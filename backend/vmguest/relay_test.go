@@ -93,7 +93,7 @@ func echo(c *net.UnixConn) {
 }
 
 func TestRelayLargeTransfer(t *testing.T) {
-	addr, _ := startRelay(t, relay{serveSocket(t, echo), 4})
+	addr, _ := startRelay(t, relay{path: serveSocket(t, echo), limit: 4})
 	sent := make([]byte, 32<<20)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(sent)
 	c := dial(t, addr)
@@ -109,10 +109,10 @@ func TestRelayLargeTransfer(t *testing.T) {
 // TestRelayHalfClose has each side end its direction first and still be heard.
 func TestRelayHalfClose(t *testing.T) {
 	t.Run("client first", func(t *testing.T) {
-		addr, _ := startRelay(t, relay{serveSocket(t, func(c *net.UnixConn) {
+		addr, _ := startRelay(t, relay{limit: 4, path: serveSocket(t, func(c *net.UnixConn) {
 			asked, _ := io.ReadAll(c)
 			_, _ = c.Write(append([]byte("answer to "), asked...))
-		}), 4})
+		})})
 		c := dial(t, addr)
 		_, _ = c.Write([]byte("question"))
 		_ = c.CloseWrite()
@@ -122,12 +122,12 @@ func TestRelayHalfClose(t *testing.T) {
 	})
 	t.Run("server first", func(t *testing.T) {
 		heard := make(chan string, 1)
-		addr, _ := startRelay(t, relay{serveSocket(t, func(c *net.UnixConn) {
+		addr, _ := startRelay(t, relay{limit: 4, path: serveSocket(t, func(c *net.UnixConn) {
 			_, _ = c.Write([]byte("greeting"))
 			_ = c.CloseWrite()
 			rest, _ := io.ReadAll(c)
 			heard <- string(rest)
-		}), 4})
+		})})
 		c := dial(t, addr)
 		if got, err := io.ReadAll(c); err != nil || string(got) != "greeting" {
 			t.Errorf("%q, %v", got, err)
@@ -146,7 +146,7 @@ func TestRelayHalfClose(t *testing.T) {
 }
 
 func TestRelayRefused(t *testing.T) {
-	addr, _ := startRelay(t, relay{socketPath(t), 4})
+	addr, _ := startRelay(t, relay{path: socketPath(t), limit: 4})
 	start := time.Now()
 	c := dial(t, addr)
 	if n, err := c.Read(make([]byte, 1)); err == nil || time.Since(start) > patience/2 {
@@ -156,7 +156,7 @@ func TestRelayRefused(t *testing.T) {
 
 // TestRelayBroken has a server that drops the connection: the client learns.
 func TestRelayBroken(t *testing.T) {
-	addr, _ := startRelay(t, relay{serveSocket(t, func(*net.UnixConn) {}), 4})
+	addr, _ := startRelay(t, relay{limit: 4, path: serveSocket(t, func(*net.UnixConn) {})})
 	c := dial(t, addr)
 	if n, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("read %d, %v, want the end", n, err)
@@ -167,7 +167,7 @@ func TestRelayBroken(t *testing.T) {
 // has ended.
 func TestRelayLimit(t *testing.T) {
 	const limit = 8
-	addr, _ := startRelay(t, relay{serveSocket(t, echo), limit})
+	addr, _ := startRelay(t, relay{path: serveSocket(t, echo), limit: limit})
 	ping := func(c *net.TCPConn) error {
 		if _, err := c.Write([]byte("x")); err != nil {
 			return err
@@ -200,7 +200,7 @@ func TestRelayLimit(t *testing.T) {
 
 // TestRelayStops ends a relay that carries an idle connection.
 func TestRelayStops(t *testing.T) {
-	addr, stop := startRelay(t, relay{serveSocket(t, echo), 4})
+	addr, stop := startRelay(t, relay{path: serveSocket(t, echo), limit: 4})
 	c := dial(t, addr)
 	_, _ = c.Write([]byte("x"))
 	if _, err := c.Read(make([]byte, 1)); err != nil {

@@ -31,7 +31,7 @@ var sidecarDirs = []tar.Header{
 	{Name: "proc/", Mode: 0o755},
 	{Name: "run/", Mode: 0o755},
 	{Name: "run/bottle/", Mode: 0o755},
-	{Name: "run/bottle-sockets/", Mode: 0o755},
+	{Name: "s/", Mode: 0o755},
 	{Name: "sys/", Mode: 0o755},
 	{Name: "tmp/", Mode: 0o1777},
 }

@@ -137,6 +137,7 @@ func TestServiceGone(t *testing.T) {
 	h.must("launch", map[string]any{"id": "here"}, nil)
 	m.world.SetFault(t, world.FaultServiceDown, "")
 	refusedWith(t, h.call("launch", map[string]any{"id": "other"}, nil), "container system start")
+	refusedWith(t, h.call("cleanup", map[string]any{"ids": []string{"here"}}, nil), "container system start")
 	m.world.ClearFault(t, world.FaultServiceDown)
 	h.must("cleanup", map[string]any{"all": true}, nil)
 }
