@@ -29,7 +29,7 @@ func (p *Plan) digest() (string, error) {
 	}{
 		Plan: Plan{
 			Agent: p.Agent, Bottles: p.Bottles, Label: p.Label, Backend: p.Backend, Isolation: p.Isolation,
-			Image: p.Image, Workspace: p.Workspace, Limits: p.Limits, Services: p.Services,
+			Image: p.Image, Workspace: p.Workspace.place(), Limits: p.Limits, Services: p.Services,
 		},
 		TTL: p.TTL, Routes: p.resolved.routes, Env: p.resolved.env, Prompt: p.resolved.prompt, Agent: p.resolved.agent.digested(), Principal: p.resolved.principal,
 	})

@@ -62,6 +62,13 @@ type Config struct {
 	// zero fields mean this package's own.
 	TTL    time.Duration
 	Limits backend.Limits
+	// MaxWorkspace and MaxWorkspaceEntries bound what a workspace's copy holds;
+	// 0 = 4 GiB and half a million.
+	MaxWorkspace        int64
+	MaxWorkspaceEntries int
+	// CopySecrets lets files that look like credentials into guests, with a
+	// workspace and by copies. No request can.
+	CopySecrets bool
 	// MaxCopyOut bounds the bytes of one copy out of a guest; 0 = 16 GiB.
 	MaxCopyOut int64
 }
@@ -96,6 +103,8 @@ func NewManager(cfg Config) (*Manager, error) {
 	}
 	cfg.GOOS = cmp.Or(cfg.GOOS, runtime.GOOS)
 	cfg.TTL = cmp.Or(cfg.TTL, defaultTTL)
+	cfg.MaxWorkspace = cmp.Or(cfg.MaxWorkspace, defaultMaxWorkspace)
+	cfg.MaxWorkspaceEntries = cmp.Or(cfg.MaxWorkspaceEntries, defaultMaxEntries)
 	cfg.MaxCopyOut = cmp.Or(cfg.MaxCopyOut, defaultMaxCopyOut)
 	cfg.Limits = backend.Limits{
 		CPUs:        cfg.Limits.CPUs,

@@ -13,6 +13,7 @@ import (
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/provision/manifest"
+	"github.com/bottle-mcp/bottle-mcp/provision/workspace"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
 
@@ -37,6 +38,7 @@ type resolvedPlan struct {
 	agent      *agentPlan // nil = no provider
 	prompt     string     // what the guest is given to read; "" = nothing
 	workspace  hostPath
+	survey     *workspace.Survey // nil = no workspace
 	principal  string
 	chosenID   bool
 }
@@ -78,6 +80,7 @@ func (m *Manager) Plan(ctx context.Context, req LaunchRequest) (*Plan, error) {
 		d.routes()
 		d.env()
 		d.bounds()
+		d.survey(ctx)
 		d.preview()
 	}
 	if err := ctx.Err(); err != nil {

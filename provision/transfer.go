@@ -24,11 +24,12 @@ const maxSkips = 100
 
 // transfer is one copy into a guest.
 type transfer struct {
-	source  archive.Source
-	guest   string // directory to unpack below
-	user    string
-	exclude []string
-	asFile  bool // guest is the file itself, unless it is a directory
+	source archive.Source
+	guest  string // directory to unpack below
+	user   string
+	pack   archive.PackOptions
+	limit  int64 // of the stream; 0 = none
+	asFile bool  // guest is the file itself, unless it is a directory
 }
 
 // CopyIn packs the host path (inside the roots) into the guest. The guest path
@@ -56,9 +57,14 @@ func (m *Manager) CopyIn(ctx context.Context, who Principal, id backend.ID, host
 	if err != nil {
 		return CopyResult{}, fmt.Errorf("copy %s into bottle %s: %w", host, id, err)
 	}
+	source := archive.Source{Root: root, Name: h.rel}
+	pack, err := m.withoutSecrets(ctx, source, info.IsDir())
+	if err != nil {
+		return CopyResult{}, err
+	}
+	pack.Exclude = opts.Exclude
 	result, err := send(ctx, engine, id, transfer{
-		source: archive.Source{Root: root, Name: h.rel}, guest: guest, user: opts.User, exclude: opts.Exclude,
-		asFile: !info.IsDir() && !intoDir,
+		source: source, guest: guest, user: opts.User, pack: pack, asFile: !info.IsDir() && !intoDir,
 	})
 	if err != nil {
 		return result, fmt.Errorf("copy %s into bottle %s: %w", host, id, err)
@@ -79,7 +85,11 @@ func send(ctx context.Context, engine backend.Backend, id backend.ID, t transfer
 	packErr := make(chan error, 1)
 	go func() {
 		var err error
-		packed, err = archive.Pack(ctx, io.MultiWriter(w, digest), t.source, archive.PackOptions{Exclude: t.exclude})
+		to := io.MultiWriter(w, digest)
+		if t.limit > 0 {
+			to = &capped{w: to, left: t.limit}
+		}
+		packed, err = archive.Pack(ctx, to, t.source, t.pack)
 		_ = w.Close() // without an end mark the guest knows the archive to be cut
 		packErr <- err
 	}()

@@ -65,6 +65,16 @@ type Plan struct {
 type WorkspacePlan struct {
 	Host  string `json:"host"`
 	Guest string `json:"guest"`
+	// Survey is what a look at it said.
+	Survey *WorkspaceSurvey `json:"survey,omitempty"`
+}
+
+// WorkspaceSurvey is what of a directory is to be copied, and what not.
+type WorkspaceSurvey struct {
+	Files       int            `json:"files"`
+	Bytes       int64          `json:"bytes"`
+	Skipped     []backend.Skip `json:"skipped"` // at most 100 are listed
+	SkippedMore int            `json:"skipped_more,omitempty"`
 }
 
 // RouteSummary is a route without anything secret.

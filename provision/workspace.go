@@ -11,7 +11,7 @@ import (
 // promptFile is where the guest reads its task, in a directory of the agent's.
 const promptFile = backend.AgentHome + "/.bottle/prompt.md"
 
-// copyWorkspace copies the workspace in with all that it holds, also .git. The
+// copyWorkspace copies what the survey chose of the workspace, also .git. The
 // guest's side runs as the agent, who thereby owns it; so git trusts it.
 func copyWorkspace(ctx context.Context, l *launch) (string, error) {
 	root, err := l.r.workspace.open()
@@ -21,6 +21,7 @@ func copyWorkspace(ctx context.Context, l *launch) (string, error) {
 	defer func() { _ = root.Close() }()
 	result, err := send(ctx, l.r.engine, l.plan.ID, transfer{
 		source: archive.Source{Root: root, Name: l.r.workspace.rel}, guest: backend.GuestWorkspace,
+		pack: l.r.survey.Pack(), limit: l.m.streamLimit(),
 	})
 	if err != nil {
 		return "", fmt.Errorf("copy the workspace %s: %w", l.r.workspace, err)

@@ -53,8 +53,8 @@ func (e Entry) Head(limit int) ([]byte, error) {
 	return buf[:n], nil
 }
 
-// Walk visits what Pack would pack of a directory, in the same order and without
-// following links. visit may return fs.SkipDir to pass by a directory, or the rest
+// Walk visits what Pack would pack, in the same order, by the same names and
+// without following links: what a directory holds, or the one entry. visit may return fs.SkipDir to pass by a directory, or the rest
 // of the one that it was given something of; any other error ends the walk. What cannot be read is passed by, as Pack reports it.
 func Walk(ctx context.Context, src Source, visit func(Entry) error) error {
 	dir, base, err := openSource(src)
@@ -62,12 +62,21 @@ func Walk(ctx context.Context, src Source, visit func(Entry) error) error {
 		return err
 	}
 	defer func() { _ = dir.Close() }()
-	top, err := openDirAt(int(dir.Fd()), base)
+	w := &walker{ctx: ctx, visit: visit}
+	fd := int(dir.Fd())
+	info, err := lstatAt(fd, base)
+	if err != nil {
+		return fmt.Errorf("walk %s: %w", src.Name, &fs.PathError{Op: "lstat", Path: src.Name, Err: err})
+	}
+	if info.kind != unix.S_IFDIR {
+		return w.entry(place{fd: fd}, base)
+	}
+	top, err := openDirAt(fd, base)
 	if err != nil {
 		return fmt.Errorf("walk %s: %w", src.Name, &fs.PathError{Op: "open", Path: src.Name, Err: err})
 	}
 	defer closeFD(top)
-	return (&walker{ctx: ctx, visit: visit}).content(place{fd: top})
+	return w.content(place{fd: top})
 }
 
 // walker is one run of Walk.

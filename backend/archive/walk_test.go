@@ -75,7 +75,14 @@ func TestWalkEnds(t *testing.T) {
 	if err := Walk(ctx, Source{Root: root, Name: "t"}, func(Entry) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v", err)
 	}
-	for _, name := range []string{"../x", "t/a", "none"} {
+	var one []string
+	if err := Walk(t.Context(), Source{Root: root, Name: "t/a"}, func(e Entry) error {
+		one = append(one, e.Name)
+		return nil
+	}); err != nil || !slices.Equal(one, []string{"a"}) {
+		t.Errorf("visited %q, %v", one, err)
+	}
+	for _, name := range []string{"../x", "none"} {
 		if err := Walk(t.Context(), Source{Root: root, Name: name}, func(Entry) error { return nil }); err == nil {
 			t.Errorf("%s was walked", name)
 		}

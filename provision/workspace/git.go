@@ -19,6 +19,8 @@ const maxGitFile = 1 << 20
 func (l *look) git(e archive.Entry) error {
 	base := path.Base(e.Name)
 	switch {
+	case l.opts.Plain && base != "config" && base != "config.worktree":
+		return nil
 	case base == ".git" && !inGit(e.Name):
 		return l.gitDir(e)
 	case e.Type == fs.ModeDir && path.Base(path.Dir(e.Name)) == "worktrees":
@@ -65,7 +67,7 @@ func (l *look) gitFile(e archive.Entry) error {
 		return nil // git does not take it for one either
 	}
 	target = strings.TrimSpace(target)
-	rel, ok := l.within(target, path.Dir(e.Name))
+	rel, ok := l.inWorkspace(target, path.Dir(e.Name))
 	if !ok {
 		return refuse("%s leads to the git directory %.300q outside of what is copied (%s), so git would not work in the bottle; %s", e.Name, target, kindOf(target), adviceFor(target))
 	}
@@ -93,8 +95,8 @@ func adviceFor(target string) string {
 	return "name the checkout that has it, or make one of its own: git clone, and git submodule absorbgitdirs for submodules"
 }
 
-// within gives path, which may be relative to dir, relative to the workspace.
-func (l *look) within(target, dir string) (string, bool) {
+// inWorkspace gives target, which may be relative to dir, relative to the workspace.
+func (l *look) inWorkspace(target, dir string) (string, bool) {
 	if filepath.IsAbs(target) {
 		rel, err := filepath.Rel(l.opts.Host, target)
 		return filepath.ToSlash(rel), err == nil && inside(rel)
@@ -113,7 +115,7 @@ func (l *look) worktree(e archive.Entry) error {
 		return err
 	}
 	target := strings.TrimSpace(string(text))
-	rel, ok := l.within(target, path.Dir(e.Name))
+	rel, ok := l.inWorkspace(target, path.Dir(e.Name))
 	switch {
 	case !ok:
 		l.leave(path.Dir(e.Name), "left out: the linked worktree lies outside of what is copied")
@@ -139,7 +141,7 @@ func (l *look) alternates(e archive.Entry) error {
 		if line == "" || line[0] == '#' {
 			continue
 		}
-		rel, ok := l.within(line, objects)
+		rel, ok := l.inWorkspace(line, objects)
 		if !ok {
 			return refuse("its git directory takes objects from %.300q outside of what is copied, so git would not work in the bottle; make it whole first: git repack -a -d && rm %s", line, e.Name)
 		}

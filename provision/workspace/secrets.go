@@ -28,12 +28,12 @@ func leftOut(what string) string {
 // inGit reports whether name lies in a git directory, where names are git's.
 func inGit(name string) bool { return strings.Contains("/"+name, "/.git/") }
 
-// secretDir says why a directory is left out, or "".
+// secretDir says what a directory is that is left out, or "".
 func secretDir(name string) string {
 	base := strings.ToLower(path.Base(name))
 	if slices.Contains([]string{".aws", ".ssh", ".gnupg", ".azure", ".kube", ".password-store"}, base) ||
 		base == "gcloud" && strings.ToLower(path.Base(path.Dir(name))) == ".config" {
-		return "left out: such a directory holds credentials"
+		return "a directory of credentials"
 	}
 	return ""
 }

@@ -24,6 +24,9 @@ type Options struct {
 	MaxEntries int
 	// Secrets copies what looks like a credential too. It is the operator's word.
 	Secrets bool
+	// Plain applies the rules about credentials alone: no limits, and no care that
+	// git works afterwards.
+	Plain bool
 	// Host is the directory's own path, Guest where it goes: both for files that
 	// hold such a path.
 	Host, Guest string
@@ -38,6 +41,7 @@ type Survey struct {
 	SkippedMore int
 
 	opts    Options
+	within  string // the source's directory below its root, for rules about parents
 	omit    map[string]string
 	replace map[string]archive.Replacement
 }
@@ -49,10 +53,18 @@ func (e *RefusedError) Error() string { return e.Reason }
 
 func refuse(format string, args ...any) error { return &RefusedError{fmt.Sprintf(format, args...)} }
 
-// Look walks the directory. Its error is a *RefusedError where the directory is
-// at fault.
+// Look walks a directory, or looks at one file. Its error is a *RefusedError where
+// the source is at fault.
 func Look(ctx context.Context, src archive.Source, opts Options) (*Survey, error) {
-	s := &Survey{opts: opts, omit: map[string]string{}, replace: map[string]archive.Replacement{}, Skipped: []backend.Skip{}}
+	s := &Survey{opts: opts, within: src.Name, omit: map[string]string{}, replace: map[string]archive.Replacement{}, Skipped: []backend.Skip{}}
+	if info, err := src.Root.Lstat(src.Name); err == nil && !info.IsDir() {
+		s.within = path.Dir(src.Name)
+	}
+	for at := s.within; !opts.Secrets && at != "." && at != "/"; at = path.Dir(at) {
+		if why := secretDir(at); why != "" {
+			return nil, refuse("%.200q is %s; only the operator can have it copied (--copy-secrets)", at, why)
+		}
+	}
 	l := &look{Survey: s, src: src, tops: map[string]int64{}}
 	if err := archive.Walk(ctx, src, l.visit); err != nil {
 		return nil, err
@@ -73,11 +85,15 @@ func (s *Survey) Pack() archive.PackOptions {
 
 // byName is the verdict of the rules that need no content.
 func (s *Survey) byName(name string, dir bool) string {
+	name = path.Join(s.within, name)
 	if s.opts.Secrets || inGit(name) {
 		return ""
 	}
 	if dir {
-		return secretDir(name)
+		if why := secretDir(name); why != "" {
+			return "left out: it is " + why
+		}
+		return ""
 	}
 	if r := secretFile(name); r != nil && r.content == nil {
 		return leftOut(r.what)
@@ -102,7 +118,7 @@ type look struct {
 }
 
 func (l *look) visit(e archive.Entry) error {
-	if l.entries++; l.entries > l.opts.MaxEntries {
+	if l.entries++; l.entries > l.opts.MaxEntries && !l.opts.Plain {
 		return refuse("it holds more than %d files and directories%s; name a smaller directory, or have the operator allow more", l.opts.MaxEntries, l.largest())
 	}
 	why, err := l.judge(e)
@@ -121,7 +137,7 @@ func (l *look) visit(e archive.Entry) error {
 		l.Bytes += e.Size
 		top, _, _ := strings.Cut(e.Name, "/")
 		l.tops[top] += e.Size
-		if l.Bytes > l.opts.MaxBytes {
+		if l.Bytes > l.opts.MaxBytes && !l.opts.Plain {
 			return refuse("it holds more than %s%s; name a smaller directory, or have the operator allow more", size(l.opts.MaxBytes), l.largest())
 		}
 	}
@@ -130,13 +146,14 @@ func (l *look) visit(e archive.Entry) error {
 
 // judge says why an entry is left out, or "".
 func (l *look) judge(e archive.Entry) (string, error) {
-	if path.Base(e.Name) == ".git" || inGit(e.Name) {
+	full := path.Join(l.within, e.Name)
+	if path.Base(full) == ".git" || inGit(full) {
 		return "", l.git(e)
 	}
 	if why := l.byName(e.Name, e.Type == fs.ModeDir); why != "" || l.opts.Secrets || e.Type != 0 {
 		return why, nil
 	}
-	r := secretFile(e.Name)
+	r := secretFile(full)
 	if r == nil {
 		return "", nil
 	}

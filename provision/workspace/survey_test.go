@@ -418,3 +418,42 @@ func FuzzRules(f *testing.F) {
 		}
 	})
 }
+
+// TestPlain: without limits and git, the rules about credentials hold, also for
+// one file and below a directory whose name says it all.
+func TestPlain(t *testing.T) {
+	b := newBed(t)
+	b.opts = Options{Plain: true}
+	b.put(".git", "gitdir: /elsewhere")
+	b.put("mod/.git/config", "url = https://u:p@h/\n")
+	b.put(".env", "A=1")
+	b.put("a", "x")
+	b.put(".cargo/credentials.toml", "")
+	b.put(".aws/sub/x", "")
+	s := b.look()
+	var left []string
+	for _, skip := range s.Skipped {
+		left = append(left, skip.Path)
+	}
+	if want := []string{".aws", ".cargo/credentials.toml", ".env", "mod/.git/config"}; !slices.Equal(left, want) || s.Files != 3 {
+		t.Errorf("left out: %q of %+v", left, s)
+	}
+	for name, want := range map[string]int{"ws/a": 1, "ws/.env": 0, "ws/.cargo/credentials.toml": 0, "ws/.cargo": 0, "ws/mod/.git": 1} {
+		src := b.source()
+		src.Name = name
+		if s, err := Look(t.Context(), src, b.opts); err != nil || s.Files != want || len(s.Skipped) != 1 && name != "ws/a" {
+			t.Errorf("%s: %+v, %v", name, s, err)
+		}
+	}
+	for _, name := range []string{"ws/.aws", "ws/.aws/sub", "ws/.aws/sub/x"} {
+		src := b.source()
+		src.Name = name
+		_, err := Look(t.Context(), src, b.opts)
+		if why, ok := Refused(err); !ok || !strings.Contains(why, "--copy-secrets") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if s, err := Look(t.Context(), src, Options{Plain: true, Secrets: true}); err != nil || s.Files != 1 {
+			t.Errorf("%s, allowed: %+v, %v", name, s, err)
+		}
+	}
+}
