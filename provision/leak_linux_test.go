@@ -27,6 +27,10 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/provision/state"
 )
 
+// init keeps the main goroutine on the main thread, as it is where the product
+// starts these processes: what /proc says of a process it says of that thread.
+func init() { runtime.LockOSThread() } //nolint:gochecknoinits // see above
+
 // TestMain makes the test program what the linux backend starts.
 func TestMain(m *testing.M) {
 	args := os.Args[1:]

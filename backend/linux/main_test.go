@@ -5,6 +5,7 @@ package linux
 import (
 	"context"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -13,6 +14,10 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/ca"
 )
+
+// init keeps the main goroutine on the main thread, as it is where the product
+// starts these processes: what /proc says of a process it says of that thread.
+func init() { runtime.LockOSThread() } //nolint:gochecknoinits // see above
 
 // TestMain makes the test program what bottles start: shim, PID 1, sidecar,
 // and the helpers inside a guest.
