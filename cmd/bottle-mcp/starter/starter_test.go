@@ -64,11 +64,19 @@ func hosts(b *manifest.Bottle) []string {
 	return out
 }
 
+// hostsOf are the hosts in the table for a kind of packages.
+func hostsOf(t *testing.T, title string) []string {
+	t.Helper()
+	i := slices.IndexFunc(kinds(), func(k Kind) bool { return strings.HasPrefix(k.Title, title+" ") })
+	if i < 0 || len(kinds()[i].hosts) == 0 {
+		t.Fatalf("the table has nothing for %s", title)
+	}
+	return kinds()[i].hosts
+}
+
 func TestDetectAndLoad(t *testing.T) {
-	npm := []string{"registry.npmjs.org"}
-	golang := []string{"proxy.golang.org", "sum.golang.org"}
-	python := []string{"pypi.org", "files.pythonhosted.org"}
-	rust := []string{"index.crates.io", "static.crates.io"}
+	npm, yarn, golang, python := hostsOf(t, "npm"), hostsOf(t, "Yarn"), hostsOf(t, "Go"), hostsOf(t, "Python")
+	rust, ruby, php := hostsOf(t, "Rust"), hostsOf(t, "Ruby"), hostsOf(t, "PHP")
 	for name, tt := range map[string]struct {
 		files []string
 		want  []string
@@ -76,16 +84,16 @@ func TestDetectAndLoad(t *testing.T) {
 		"nothing":          {nil, []string{}},
 		"other files":      {[]string{"README.md", "xpackage.json", "sub/package.json"}, []string{}},
 		"npm":              {[]string{"package.json"}, npm},
-		"yarn":             {[]string{"package.json", "yarn.lock"}, append(slices.Clone(npm), "registry.yarnpkg.com")},
+		"yarn":             {[]string{"package.json", "yarn.lock"}, slices.Concat(npm, yarn)},
 		"go":               {[]string{"go.mod"}, golang},
 		"go workspace":     {[]string{"go.work"}, golang},
 		"python":           {[]string{"pyproject.toml"}, python},
 		"python by pip":    {[]string{"requirements.txt"}, python},
 		"python, for work": {[]string{"requirements-dev.txt"}, python},
 		"rust":             {[]string{"Cargo.toml"}, rust},
-		"ruby":             {[]string{"Gemfile"}, []string{"rubygems.org", "index.rubygems.org"}},
-		"ruby library":     {[]string{"thing.gemspec"}, []string{"rubygems.org", "index.rubygems.org"}},
-		"php":              {[]string{"composer.json"}, []string{"repo.packagist.org"}},
+		"ruby":             {[]string{"Gemfile"}, ruby},
+		"ruby library":     {[]string{"thing.gemspec"}, ruby},
+		"php":              {[]string{"composer.json"}, php},
 		"a line as a name": {[]string{"requirements\n    - host: evil.example\n    #.txt", "x\n.gemspec"}, []string{}},
 		"several":          {[]string{"Cargo.toml", "package.json", "go.mod", "setup.py"}, slices.Concat(npm, golang, python, rust)},
 	} {
@@ -153,7 +161,7 @@ func TestNamedHosts(t *testing.T) {
 	}{
 		"npm":             {".npmrc", "; https://comment.example\n@x:registry = https://a.example/\nregistry=http://B.example:81\n", []NamedHost{{Host: "a.example", By: ".npmrc line 2"}, {Host: "b.example", Port: 81, By: ".npmrc line 3"}}},
 		"twice":           {".npmrc", "registry=https://a.example\nregistry=https://a.example/x\n", []NamedHost{{Host: "a.example", By: ".npmrc line 1"}}},
-		"in the table":    {".npmrc", "registry=https://registry.npmjs.org/\n", nil},
+		"in the table":    {".npmrc", "registry=https://" + hostsOf(t, "npm")[0] + "/\n", nil},
 		"no name":         {".npmrc", "registry=https://localhost:4873\nregistry=https://[::1]/\nregistry=https://\n", nil},
 		"bad names":       {".npmrc", "registry=https://a_.example./\nregistry=https://a\x01b.example\nregistry=https://999.1.1.1\nregistry=https://a.example:99999\n", nil},
 		"pip":             {"requirements.txt", "-i https://a.example/simple\n--extra-index-url=https://b.example\nx @ https://c.example/x.whl\n", []NamedHost{{Host: "a.example", By: "requirements.txt line 1"}, {Host: "b.example", By: "requirements.txt line 2"}}},
