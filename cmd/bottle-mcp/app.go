@@ -26,7 +26,8 @@ var operator = provision.Principal{Kind: provision.Operator} //nolint:gochecknog
 type wiring struct {
 	roots     []string // host directories that copies and workspaces may touch
 	backend   string   // the operator's choice, "" = the platform's
-	longLived bool     // a server: it settles what others left and starts ahead
+	copying   copyRules
+	longLived bool // a server: it settles what others left and starts ahead
 }
 
 // app is the parts of the program, wired.

@@ -64,6 +64,8 @@ func connect(ctx context.Context, where paths, w wiring, log *slog.Logger) (tool
 		LookupEnv:      os.LookupEnv,
 		Logger:         log,
 		Canary:         target,
+		CopySecrets:    w.copying.secrets,
+		MaxWorkspace:   int64(w.copying.max),
 	})
 	if err != nil {
 		return nil, errors.Join(err, store.Close())

@@ -45,6 +45,7 @@ type runOptions struct {
 	backend   string
 	dryRun    bool
 	asJSON    bool
+	copying   copyRules
 }
 
 func newRun(c *cli) *cobra.Command {
@@ -56,8 +57,8 @@ func newRun(c *cli) *cobra.Command {
 happens. Output streams live and the exit code is the command's. Signals go to
 the command; a second Ctrl-C kills it.
 
-A workspace is copied in. What the command changes there stays in the bottle
-and goes with it.
+A workspace is copied in, without files that look like credentials. What the
+command changes there stays in the bottle and goes with it.
 
 With --dry-run nothing is started: it prints what the bottle could reach, what
 would be injected and copied, its limits and its backend.`,
@@ -78,6 +79,7 @@ would be injected and copied, its limits and its backend.`,
 	flags.StringVar(&o.backend, "backend", "", "backend to use (default: the first that works)")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "print the plan and start nothing")
 	flags.BoolVar(&o.asJSON, "json", false, "with --dry-run: print JSON")
+	o.copying.add(flags)
 	return cmd
 }
 
@@ -99,7 +101,7 @@ func (c *cli) run(ctx context.Context, o runOptions, argv []string) error {
 		}
 	}
 	surviveClosedPipe()
-	app, err := c.open(ctx, wiring{roots: rootsFor(o.workspace)})
+	app, err := c.open(ctx, wiring{roots: rootsFor(o.workspace), copying: o.copying})
 	if err != nil {
 		return &codedError{exitNoBottle, err}
 	}
@@ -110,6 +112,7 @@ func (c *cli) run(ctx context.Context, o runOptions, argv []string) error {
 	if err != nil {
 		return &codedError{exitNoBottle, err}
 	}
+	c.noteLeftOut(bottle.WorkspaceCopy)
 	live := liveBottle{app.bottles, bottle.ID}
 	err = c.runCommand(ctx, live, backend.Command{Argv: argv, User: o.user, Grace: killGrace}, o.timeout)
 	removeErr := live.remove(ctx)
