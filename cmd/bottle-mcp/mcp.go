@@ -144,7 +144,7 @@ func openHost(name string, scope agenthost.Scope) (*hostFile, error) {
 	}
 	f := &hostFile{host: h, scope: scope}
 	if f.store.Path, err = h.File(scope, agenthost.Place{GOOS: runtime.GOOS, Home: home, Project: dir, LookupEnv: os.LookupEnv}); err != nil {
-		return nil, usagef("mcp install", "%w", err)
+		return nil, usagef("mcp", "%w", err)
 	}
 	if scope == agenthost.Project {
 		f.store.Inside = dir
