@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"sync"
 	"syscall"
 	"time"
 
@@ -24,7 +23,7 @@ const endTime = 2 * time.Second
 // without a grace.
 const killNow = unix.SIGQUIT
 
-// What this process needs once the command runs, see reserveThreads.
+// What this process needs once the command runs, see walls.ReserveThreads.
 const (
 	spareThreads = 4
 	processors   = 2
@@ -173,7 +172,7 @@ func newWrapper(o runOptions) *wrapper {
 // run runs the command and returns when its main process has ended, or all of
 // it when it was told to end.
 func (w *wrapper) run() backend.ExitStatus {
-	reserveThreads(spareThreads)
+	walls.ReserveThreads(spareThreads, processors)
 	c, failed := resolve(w.runOptions)
 	if failed.StartError == "" {
 		failed = w.start(c)
@@ -232,24 +231,6 @@ func limitProcesses() {
 
 // commandProcesses is the command's part of a limit of processes.
 func commandProcesses(limit uint64) uint64 { return limit - min(SpareProcesses, limit/4) }
-
-// reserveThreads has the kernel start the threads that this process will need.
-// Once the command has used up all processes there are, none can be started,
-// and a Go program ends of that.
-func reserveThreads(n int) {
-	runtime.GOMAXPROCS(processors)
-	var all, here sync.WaitGroup
-	here.Add(n)
-	for range n {
-		all.Go(func() {
-			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
-			here.Done()
-			here.Wait()
-		})
-	}
-	all.Wait()
-}
 
 // end ends the whole tree: SIGTERM, the grace, SIGKILL.
 func (w *wrapper) end(grace time.Duration) {

@@ -16,6 +16,11 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/walls"
 )
 
+// spareThreads are what process 1 has before its commands can use up all
+// processes of the bottle: the frames', the signals', the reapers', and as many
+// again for calls that wait in the kernel.
+const spareThreads = 8
+
 // ServeMain is the second stage: it answers the shim until the socket closes,
 // which ends the bottle, as PID 1's death ends every process in it.
 func ServeMain() int {
@@ -42,6 +47,7 @@ func serve(conn *frame.Conn) error {
 	if err := finalWalls(cfg.Multi); err != nil {
 		return err
 	}
+	walls.ReserveThreads(spareThreads, runtime.NumCPU())
 	s, err := newServer(conn, cfg)
 	if err != nil {
 		return err
