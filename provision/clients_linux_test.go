@@ -25,6 +25,7 @@ import (
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/provision"
+	"github.com/bottle-mcp/bottle-mcp/provision/trust"
 )
 
 const (
@@ -153,6 +154,13 @@ func TestClients(t *testing.T) {
 				}
 			}
 		})
+	}
+	doctor := strings.Join(trust.DoctorArgv(), " ")
+	if out, _ := run(doctor + " | grep -v '^  fix:\\|^Variables'"); strings.Contains(out, "lacks the variables") || strings.Contains(out, "these files") || strings.Contains(out, "CA") {
+		t.Errorf("the doctor in a whole environment says %s", out)
+	}
+	if out, code := run(emptyShell + doctor); code != 1 || !strings.Contains(out, "lacks the variables") || strings.Contains(out, "these files") {
+		t.Errorf("the doctor in an empty environment ends with %d: %s", code, out)
 	}
 	t.Logf("%d clients ran: %s", len(ran), strings.Join(ran, ", "))
 	t.Logf("missing on this host: %s", strings.Join(missing, ", "))

@@ -25,6 +25,7 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/provision/selftest"
 	"github.com/bottle-mcp/bottle-mcp/provision/setup"
 	"github.com/bottle-mcp/bottle-mcp/provision/state"
+	"github.com/bottle-mcp/bottle-mcp/provision/trust"
 )
 
 // init keeps the main goroutine on the main thread, as it is where the product
@@ -42,6 +43,8 @@ func TestMain(m *testing.M) {
 		os.Exit(selftest.GuestMain(context.Background(), os.Stdin, os.Stdout))
 	case slices.Equal(args, setup.Argv()[1:]):
 		os.Exit(setup.GuestMain(os.Stdin, os.Stdout))
+	case slices.Equal(args, trust.DoctorArgv()[1:]):
+		os.Exit(trust.DoctorMain(context.Background(), os.Stdout))
 	case len(args) == 2 && args[0] == "fetch":
 		os.Exit(fetch(args[1]))
 	}

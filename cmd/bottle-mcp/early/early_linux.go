@@ -11,6 +11,7 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/verbs"
 	"github.com/bottle-mcp/bottle-mcp/provision/selftest"
 	"github.com/bottle-mcp/bottle-mcp/provision/setup"
+	"github.com/bottle-mcp/bottle-mcp/provision/trust"
 )
 
 func init() { //nolint:gochecknoinits // see the package comment
@@ -32,6 +33,8 @@ func inGuest(verb string) {
 	switch verb {
 	case "selftest":
 		os.Exit(selftest.GuestMain(ctx, os.Stdin, os.Stdout)) //nolint:gocritic // the process ends
+	case "doctor":
+		os.Exit(trust.DoctorMain(ctx, os.Stdout))
 	case "setup":
 		os.Exit(setup.GuestMain(os.Stdin, os.Stdout))
 	}
