@@ -106,7 +106,7 @@ func (w *walker) content(at place) error {
 func (w *walker) entry(at place, name string) error {
 	info, err := lstatAt(at.fd, name)
 	if err != nil {
-		return nil //nolint:nilerr // Pack reports it
+		return nil // Pack reports it
 	}
 	e := Entry{Name: path.Join(at.rel, name), Type: fs.ModeIrregular, dir: at.fd, base: name}
 	switch info.kind {
@@ -128,7 +128,7 @@ func (w *walker) entry(at place, name string) error {
 	}
 	fd, err := openDirAt(at.fd, name)
 	if err != nil {
-		return nil //nolint:nilerr // as above
+		return nil
 	}
 	defer closeFD(fd)
 	return w.content(place{fd: fd, rel: e.Name, depth: at.depth + 1})

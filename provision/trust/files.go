@@ -123,9 +123,9 @@ const note = "# Written by bottle-mcp: the way out of this bottle is its proxy.\
 func lines(format string, pairs ...string) string {
 	var b strings.Builder
 	b.WriteString(note)
-	for i := 0; i < len(pairs); i += 2 {
-		if pairs[i+1] != "" {
-			fmt.Fprintf(&b, format, pairs[i], pairs[i+1])
+	for pair := range slices.Chunk(pairs, 2) {
+		if name, value := pair[0], pair[1]; value != "" {
+			fmt.Fprintf(&b, format, name, value)
 		}
 	}
 	return b.String()

@@ -45,7 +45,7 @@ func JavaStore(certPEM []byte) ([]byte, error) {
 	number(1) // entries
 	number(storeTrusted)
 	text(storeAlias)
-	b.Write(binary.BigEndian.AppendUint64(nil, uint64(max(0, cert.NotBefore.UnixMilli())))) //nolint:gosec // not negative
+	b.Write(binary.BigEndian.AppendUint64(nil, uint64(max(0, cert.NotBefore.UnixMilli()))))
 	text("X.509")
 	number(uint32(len(cert.Raw))) //nolint:gosec // a parsed certificate is far below 4 GiB
 	b.Write(cert.Raw)
