@@ -43,6 +43,7 @@ func TestMainJob(t *testing.T) {
 			if r := h.exec("first", "cat", "/built", "/home/agent/greeting"); r.Stdout != "built\nhello from the build context\n" {
 				t.Errorf("the image was not built from the Dockerfile: %+v", r)
 			}
+			m.provisioned(h, "first")
 			m.egress(h, "first")
 			m.files(h, "first")
 			m.sidecarAlone(h, "first")
