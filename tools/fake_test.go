@@ -184,6 +184,7 @@ func (f *fakeBottles) Launch(ctx context.Context, plan *provision.Plan, report f
 	}
 	b := f.add(plan.ID, operator)
 	b.WorkspaceCopy = f.copied
+	b.Setup = provision.SetupReport{CASHA256: "c0ffee", Files: 20, Left: []backend.Skip{{Path: "/home/agent/.gemrc", Reason: "the image's\n"}}}
 	b.StepTimings = []provision.StepTiming{{Step: "reserve", Elapsed: 1500 * time.Microsecond}}
 	return &b.Bottle, ctx.Err()
 }

@@ -21,8 +21,9 @@ type launchOutput struct {
 	Limits         limitsOutput    `json:"limits" jsonschema_description:"Resource limits; absent ones are the backend's defaults"`
 	ExpiresAt      *time.Time      `json:"expires_at,omitempty" jsonschema_description:"When the bottle is removed by itself"`
 	Workspace      string          `json:"workspace,omitempty" jsonschema_description:"Host directory that was copied into the guest's workspace, or would be"`
-	WorkspaceCopy  *copyCounts     `json:"workspace_copy,omitempty" jsonschema_description:"What was copied from it"`
+	WorkspaceCopy  *copyCounts     `json:"workspace_copy,omitempty" jsonschema_description:"What was copied from it, or would be"`
 	Report         reportOutput    `json:"report" jsonschema_description:"Isolation self-test and walls"`
+	Setup          *setupOutput    `json:"setup,omitempty" jsonschema_description:"What was written into the guest so that programs trust and use the proxy"`
 	Steps          []stepOutput    `json:"steps" jsonschema_description:"Launch steps and how long each took"`
 	Provider       *providerOutput `json:"provider,omitempty" jsonschema_description:"How the agent is set up and started; absent without a provider"`
 	Plan           *planOutput     `json:"plan,omitempty" jsonschema_description:"What would be done, for a dry run"`
@@ -100,6 +101,7 @@ func (t *toolset) launched(b *provision.Bottle) *reply {
 		Workspace:      cleanLine(b.Workspace, 4096),
 		Report:         reportOf(b.Report),
 		WorkspaceCopy:  countsOf(b.WorkspaceCopy),
+		Setup:          setupOf(b.Setup),
 		Provider:       providerOf(b.Provider),
 		Steps:          []stepOutput{},
 	}

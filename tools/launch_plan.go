@@ -75,6 +75,7 @@ func planData(p *provision.Plan) launchOutput {
 	}
 	if p.Workspace != nil {
 		out.Workspace = cleanLine(p.Workspace.Host, 4096)
+		out.WorkspaceCopy = surveyed(p.Workspace)
 	}
 	return out
 }
@@ -97,11 +98,7 @@ func PlanText(p *provision.Plan) string {
 	planEgress(&t, p)
 	planEnvironment(&t, p)
 	planProvider(&t, providerOf(p.Provider))
-	if p.Workspace != nil {
-		t.line("Files: %s would be copied to %s; changes there reach the host only by a copy out.", cleanLine(p.Workspace.Host, 300), p.Workspace.Guest)
-	} else {
-		t.line("Files: none are copied; %s is empty.", backend.GuestWorkspace)
-	}
+	planFiles(&t, p.Workspace)
 	t.line("Limits: %s. Life: %s.", limitWords(p.Limits), span(p.TTL))
 	t.line("Services: %s. Steps: %s.", strings.Join(words(p.Services), ", "), strings.Join(p.Steps, ", "))
 	for _, m := range p.Missing {

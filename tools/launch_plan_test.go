@@ -16,7 +16,9 @@ func fullPlan() *provision.Plan {
 	return &provision.Plan{
 		ID: "npm-ab12c", Agent: "coder", Bottles: []string{"base", "npm"}, Label: "run npm",
 		Backend: "linux", BackendSource: "default", Isolation: "namespace",
-		Workspace: &provision.WorkspacePlan{Host: "/home/me/project", Guest: backend.GuestWorkspace},
+		Workspace: &provision.WorkspacePlan{Host: "/home/me/project", Guest: backend.GuestWorkspace, Survey: &provision.WorkspaceSurvey{
+			Files: 3, Bytes: 2048, Skipped: []backend.Skip{{Path: ".env", Reason: "left out: an environment file"}}, SkippedMore: 1,
+		}},
 		Routes: []provision.RouteSummary{
 			{Host: "packages.example", Allows: "GET or HEAD on any path"},
 			{Host: "api.example", Ports: []int{443, 8443}, Allows: "any method on any path", Auth: "Bearer from $API_TOKEN", Private: []string{"10.0.0.0/8"}},
@@ -42,7 +44,10 @@ Egress, through the proxy alone:
   api.example port 443, 8443: any method on any path; the proxy adds Bearer from $API_TOKEN, which stays outside; may be at 10.0.0.0/8
 Refused: every other host, port and request; direct connections; DNS.
 Environment: CI (manifest), TICKET ($TICKET); and 2 variables for programs, proxy and trust.
-Files: /home/me/project would be copied to ` + backend.GuestWorkspace + `; changes there reach the host only by a copy out.
+Files: /home/me/project (3 files, 2.0 KiB) would be copied to ` + backend.GuestWorkspace + `; changes there reach the host only by a copy out.
+Left out 2 entries:
+- .env: left out: an environment file
+- and 1 more
 Limits: 1.5 CPUs, 1.0 GiB memory, 4.0 GiB disk, 512 processes and threads. Life: 1 h 30 min.
 Services: egress. Steps: reserve, start-sidecar, ready.
 Not in force on this host: cgroup memory (not delegated).`
@@ -86,7 +91,8 @@ func TestPlanData(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !out.DryRun || out.State != "planned" || out.Routes[0].Allows != "GET or HEAD on any path" || out.Plan.BackendSource != "default" ||
-		len(out.Plan.Variables) != 2 || out.Plan.Variables[1].From != "$TICKET" || len(out.Report.Missing) != 1 || out.Workspace != "/home/me/project" {
+		len(out.Plan.Variables) != 2 || out.Plan.Variables[1].From != "$TICKET" || len(out.Report.Missing) != 1 || out.Workspace != "/home/me/project" ||
+		out.WorkspaceCopy == nil || out.WorkspaceCopy.Files != 3 || len(out.WorkspaceCopy.Skipped) != 1 || out.Setup != nil {
 		t.Errorf("%s", raw)
 	}
 }

@@ -93,6 +93,9 @@ func TestLaunchResult(t *testing.T) {
 	if out.ID != "b" || out.State != "running" || out.AlreadyRunning || out.DryRun || out.Plan != nil || out.Report.Passed != 1 || out.Report.Failed != 0 || out.ExpiresAt == nil || out.WorkspaceCopy.Files != 12 {
 		t.Fatalf("%+v", out)
 	}
+	if s := out.Setup; s == nil || s.CASHA256 != "c0ffee" || s.Files != 20 || len(s.Left) != 1 || s.Left[0].Path != "/home/agent/.gemrc" {
+		t.Fatalf("setup %+v", out.Setup)
+	}
 	if len(out.Steps) != 1 || out.Steps[0].ElapsedMS != 1.5 {
 		t.Fatalf("steps %+v", out.Steps)
 	}
