@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,7 +20,7 @@ import (
 // Prepare makes the firewall and the default network in this network
 // namespace, unless they are there.
 func (e *Engine) Prepare(ctx context.Context) error {
-	if bridgeExists(bridgeName(natKind, DefaultNetwork)) {
+	if e.prepared() {
 		return nil
 	}
 	unlock, err := e.lock(ctx, lockPrepare)
@@ -27,7 +28,7 @@ func (e *Engine) Prepare(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	if bridgeExists(bridgeName(natKind, DefaultNetwork)) {
+	if e.prepared() {
 		return nil
 	}
 	if err := setSysctls(); err != nil {
@@ -49,6 +50,13 @@ func (e *Engine) Prepare(ctx context.Context) error {
 	return e.createNetwork(ctx, NetworkRequest{
 		Name: DefaultNetwork, Labels: map[string]string{shape.RoleLabel: "builtin"},
 	})
+}
+
+// prepared reports whether the default network is there, its record included,
+// which is written last.
+func (e *Engine) prepared() bool {
+	_, err := os.Stat(e.networkPath(DefaultNetwork))
+	return err == nil && bridgeExists(bridgeName(natKind, DefaultNetwork))
 }
 
 func bridgeExists(name string) bool {
@@ -144,7 +152,7 @@ func makeNetns(ctx context.Context, path string, ports []port) error {
 	}
 	var outside, inside []string
 	for i, p := range ports {
-		peer := fmt.Sprintf("av%s%02d", short(path), i)
+		peer := peerName(path, i)
 		outside = append(outside,
 			fmt.Sprintf("link add %s mtu %d type veth peer name eth%d mtu %d address %s netns %s", peer, p.MTU, i, p.MTU, p.MACAddress, path),
 			fmt.Sprintf("link set %s master %s up", peer, p.Bridge))
@@ -159,6 +167,7 @@ func makeNetns(ctx context.Context, path string, ports []port) error {
 	if len(ports) == 0 {
 		return nil
 	}
+	dropPeers(path) // of a guest of this name whose namespace the kernel still holds
 	if err := ip(ctx, outside...); err != nil {
 		return err
 	}
@@ -196,5 +205,27 @@ func onThread(fn func() error) error {
 // at stays, since Podman wants to see one.
 func dropNetns(path string) {
 	for unix.Unmount(path, unix.MNT_DETACH) == nil {
+	}
+	dropPeers(path)
+}
+
+// peerName is the outer end of a guest's interface.
+func peerName(path string, i int) string { return fmt.Sprintf("av%s%02d", short(path), i) }
+
+const (
+	maxPeers = 8
+	dropTime = 10 * time.Second
+)
+
+// dropPeers deletes the outer ends of a namespace's links, and the inner ones
+// with them. The kernel does so too, but only some time after the last process
+// has gone.
+func dropPeers(path string) {
+	ctx, cancel := context.WithTimeout(context.Background(), dropTime)
+	defer cancel()
+	for i := range maxPeers {
+		if name := peerName(path, i); bridgeExists(name) {
+			_ = ip(ctx, "link del "+name) // it may have gone this moment
+		}
 	}
 }
