@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -60,7 +59,7 @@ func (b *Backend) Check(ctx context.Context) (backend.Capabilities, error) {
 			"limits: open files, core dumps off, processes, disk",
 			"sidecar jailed: own namespaces, empty root, no capabilities, seccomp, memory limit",
 		},
-		HostAddresses: hostAddresses(),
+		HostAddresses: backend.HostAddresses(),
 		Guest: backend.GuestFacts{
 			Interfaces: []string{"lo"}, Seccomp: true, NoNewPrivs: true, InitName: "bottle-mcp",
 			HostDirs: guest.HostDirs(),
@@ -107,22 +106,6 @@ func detail(multi bool) string {
 		mode = "as root, a range of user ids"
 	}
 	return fmt.Sprintf("embedded namespaces on Linux %s, %s", release, mode)
-}
-
-// hostAddresses lists this host's addresses but loopback ones, which a guest
-// has too.
-func hostAddresses() []string {
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil
-	}
-	var out []string
-	for _, a := range addrs {
-		if n, ok := a.(*net.IPNet); ok && !n.IP.IsLoopback() {
-			out = append(out, n.IP.String())
-		}
-	}
-	return out
 }
 
 // unavailable says which setting of the host stands in the way. sysctl reads

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -209,7 +208,7 @@ func capabilities(topo topology) backend.Capabilities {
 			{Name: "processes of root", Reason: "the limit counts the agent's alone; the machine's memory bounds the rest"},
 			{Name: string(sidecars.GitGate), Reason: gateReason},
 		},
-		HostAddresses: hostAddresses(),
+		HostAddresses: backend.HostAddresses(),
 		Guest:         backend.GuestFacts{OwnKernel: true, NoNewPrivs: true, Seccomp: true, Interfaces: []string{"lo"}},
 	}
 	if topo == twoNetwork {
@@ -222,20 +221,4 @@ func capabilities(topo topology) backend.Capabilities {
 		c.Walls = append(c.Walls, "agent without any network; one relayed UNIX socket leads to the sidecar")
 	}
 	return c
-}
-
-// hostAddresses lists this host's addresses but loopback ones, which a guest
-// has too.
-func hostAddresses() []string {
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil
-	}
-	var out []string
-	for _, a := range addrs {
-		if n, ok := a.(*net.IPNet); ok && !n.IP.IsLoopback() {
-			out = append(out, n.IP.String())
-		}
-	}
-	return out
 }

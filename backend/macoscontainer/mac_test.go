@@ -308,7 +308,7 @@ func (j macJob) copy(ctx context.Context) {
 // isolation runs the self-test as every launch does, and keeps its findings.
 func (j macJob) isolation(ctx context.Context, m *realMac, topo topology) {
 	spec := selftest.For(capabilities(topo).Guest)
-	spec.HostAddresses, spec.ProxyURL, spec.BottleID = hostAddresses(), j.endpoints.Egress, string(j.id)
+	spec.HostAddresses, spec.ProxyURL, spec.BottleID = backend.HostAddresses(), j.endpoints.Egress, string(j.id)
 	spec.AllowedHost, spec.Canary = macAllowed, macCanaryOf(topo)
 	for _, user := range []string{backend.AgentUser, "root"} {
 		if user == "root" {

@@ -63,18 +63,12 @@ func parseARP(text string) ([]neighbour, error) {
 
 // parseGateways4 reads /proc/net/route and returns the next hops.
 func parseGateways4(text string) ([]neighbour, error) {
+	rows, err := route4Rows(text)
+	if err != nil {
+		return nil, err
+	}
 	var out []neighbour
-	for i, line := range lines(text) {
-		f := strings.Fields(line)
-		if i == 0 {
-			if len(f) == 0 || f[0] != "Iface" {
-				return nil, errFormat
-			}
-			continue
-		}
-		if len(f) < 8 {
-			return nil, errFormat
-		}
+	for _, f := range rows {
 		hop, err := hexAddr4(f[2])
 		if err != nil {
 			return nil, err

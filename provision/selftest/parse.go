@@ -18,7 +18,27 @@ var errFormat = errors.New("the kernel's text has an unknown form")
 
 // parseRoute4 reads /proc/net/route and returns the routes not on loopback.
 func parseRoute4(text string) ([]string, error) {
+	rows, err := route4Rows(text)
+	if err != nil {
+		return nil, err
+	}
 	var out []string
+	for _, f := range rows {
+		dst, err := hexAddr4(f[1])
+		mask, maskErr := hexAddr4(f[7])
+		if err = errors.Join(err, maskErr); err != nil {
+			return nil, err
+		}
+		if f[0] != loopbackLink {
+			out = append(out, fmt.Sprintf("%s/%s on %s", dst, mask, f[0]))
+		}
+	}
+	return out, nil
+}
+
+// route4Rows are the fields of each row of /proc/net/route, below its heading.
+func route4Rows(text string) ([][]string, error) {
+	var rows [][]string
 	for i, line := range lines(text) {
 		f := strings.Fields(line)
 		if i == 0 {
@@ -30,16 +50,9 @@ func parseRoute4(text string) ([]string, error) {
 		if len(f) < 8 {
 			return nil, errFormat
 		}
-		dst, err := hexAddr4(f[1])
-		mask, maskErr := hexAddr4(f[7])
-		if err = errors.Join(err, maskErr); err != nil {
-			return nil, err
-		}
-		if f[0] != loopbackLink {
-			out = append(out, fmt.Sprintf("%s/%s on %s", dst, mask, f[0]))
-		}
+		rows = append(rows, f)
 	}
-	return out, nil
+	return rows, nil
 }
 
 // hexAddr4 reads an address as the kernel prints it: in host byte order, which
