@@ -227,3 +227,39 @@ func TestNoSecretStays(t *testing.T) {
 		t.Errorf("Remove: %v, left %q", err, s.left(t, "task"))
 	}
 }
+
+// TestSubnetMoves is a service that was restarted and gives the bottle's
+// networks other subnets: the bottle is refused and removed.
+func TestSubnetMoves(t *testing.T) {
+	s := newStandin(t, nil)
+	if err := s.attempt(t.Context(), t, "task"); err != nil {
+		t.Fatal(err)
+	}
+	before, err := s.cli.NetworkInspect(t.Context(), roleInternal.name("task"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.world.SetFault(t, world.FaultSubnetChanges, "")
+	time.Sleep(1100 * time.Millisecond) // the engine's times have no fractions
+	for _, verb := range []string{"stop", "start"} {
+		for _, r := range []role{roleAgent, roleSidecar} {
+			if out, err := runProgram(t, filepath.Join(s.world.Bin, "container"), verb, r.name("task")); err != nil {
+				t.Fatalf("%s: %v: %s", verb, err, out)
+			}
+		}
+	}
+	after, err := s.cli.NetworkInspect(t.Context(), roleInternal.name("task"))
+	if err != nil || after.Subnet == before.Subnet {
+		t.Fatalf("the subnet is %s as before, %v: this proves nothing", after.Subnet, err)
+	}
+	s.seen.forget("task")
+	if _, err := s.Exec(t.Context(), "task", backend.Command{Argv: []string{"true"}}, backend.Streams{}); !errors.Is(err, backend.ErrNotRunning) {
+		t.Errorf("Exec: %v", err)
+	}
+	if i, err := s.List(t.Context()); err != nil || len(i) != 1 || i[0].State == backend.Running {
+		t.Errorf("List: %+v, %v", i, err)
+	}
+	if err := s.Remove(t.Context(), "task"); err != nil || len(s.left(t, "task")) > 0 {
+		t.Errorf("Remove: %v, left %q", err, s.left(t, "task"))
+	}
+}
