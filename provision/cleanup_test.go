@@ -1,8 +1,10 @@
 package provision
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -105,8 +107,14 @@ func TestListEngineSilent(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := b.List(ctx, operator); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
+	var logged bytes.Buffer
+	b.log = slog.New(slog.NewTextHandler(&logged, nil))
+	if _, err := b.List(t.Context(), operator); err != nil || !strings.Contains(logged.String(), "engine is upset") {
+		t.Errorf("%v; an engine that fails is not logged: %q", err, &logged)
+	}
+	logged.Reset()
+	if _, err := b.List(ctx, operator); !errors.Is(err, context.Canceled) || logged.Len() > 0 {
+		t.Errorf("cancelled: %v; logged %q", err, &logged)
 	}
 }
 

@@ -126,6 +126,9 @@ func (m *Manager) instances(ctx context.Context) (all map[backend.ID]found, sile
 	all, silent = map[backend.ID]found{}, map[string]string{}
 	for _, b := range m.cfg.Backends {
 		list, err := b.List(ctx)
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return nil, nil // who asked has gone: it tells nothing of the engine
+		}
 		if err != nil {
 			m.log.Warn("a backend cannot list its bottles", "backend", b.Name(), "error", err)
 			silent[b.Name()] = err.Error()
