@@ -132,6 +132,10 @@ type SidecarSpec struct {
 	Config   sidecars.Config
 	Secrets  sidecars.Secrets
 	Expires  time.Time // the whole bottle ends then, server or no server
+	// HostSocket is the UNIX socket of this host that sidecars.Bottles leads to,
+	// and nothing else of the sidecar. The backend may open its mode to others:
+	// the directory around it is private.
+	HostSocket string
 }
 
 // Endpoints are URLs as the agent sees them; "" means not served.
@@ -139,6 +143,7 @@ type Endpoints struct {
 	Egress    string `json:"egress,omitempty"`
 	Supervise string `json:"supervise,omitempty"`
 	GitGate   string `json:"git_gate,omitempty"`
+	Bottles   string `json:"bottles,omitempty"` // of the MCP server for bottles that launch bottles
 	// NoProxy lists hosts and addresses that must bypass the proxy besides loopback.
 	NoProxy []string `json:"no_proxy,omitempty"`
 }

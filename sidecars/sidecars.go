@@ -16,9 +16,13 @@ const (
 	Egress    Service = "egress"
 	Supervise Service = "supervise"
 	GitGate   Service = "git-gate"
+	// Bottles leads to the MCP server that launched this bottle, for a bottle
+	// that may launch others.
+	Bottles Service = "bottles"
 
 	EgressPort    = 9099
 	SupervisePort = 9100
+	BottlesPort   = 9101
 	GitGatePort   = 9418
 	GitHTTPPort   = 9420
 )
@@ -37,8 +41,9 @@ const (
 	CADir      = "ca"
 	CACertFile = "ca.pem"
 	CAKeyFile  = "ca.key"
-	// TokensDir holds one file per slot, named like it.
-	TokensDir = "tokens"
+	// TokensDir holds one file per slot, named like it, and BottlesTokenFile.
+	TokensDir        = "tokens"
+	BottlesTokenFile = "BOTTLES_TOKEN"
 	// RootsFile, when it is there, holds the CAs that upstreams are verified
 	// with (PEM).
 	RootsFile = "roots.pem"
@@ -118,7 +123,19 @@ type Auth struct {
 type Secrets struct {
 	CAKey  secret.Value            // PEM, PKCS#8
 	Tokens map[string]secret.Value // by slot
+	// BottlesToken is what the MCP server knows this bottle by. The guest never
+	// has it: Bottles puts it on each request.
+	BottlesToken secret.Value
 }
+
+// What the bottles daemon asks of the host's MCP server.
+const (
+	// BottlesPath is the one path, on both sides.
+	BottlesPath = "/mcp"
+	// BottlesHost is the Host of every request to the host's server. No resolver
+	// knows it.
+	BottlesHost = "bottles.internal"
+)
 
 // Verdicts of a Decision.
 const (
