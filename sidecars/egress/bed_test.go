@@ -77,6 +77,7 @@ type bed struct {
 	securePort,
 	plainPort int
 	stop func()
+	cfg  sidecars.Config // in force
 }
 
 type logBuffer struct {
@@ -152,6 +153,7 @@ func (b *bed) start(c *bedConfig) {
 	b.authority.AppendCertsFromPEM(certPEM)
 	cfg := sidecars.Config{Bottle: "otter", Routes: c.routes, CACert: string(certPEM)}
 	secrets := sidecars.Secrets{CAKey: key, Tokens: map[string]secret.Value{"T0": secret.New(testToken)}}
+	b.cfg = cfg
 	b.proxy, err = New(cfg, secrets, c.opts)
 	check(b.t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -41,7 +41,7 @@ func (ex *exchange) connect() {
 		return
 	}
 	ex.d.Host, ex.d.Port = to.Host, to.Port
-	rule, no := ex.p.table.decideTunnel(to)
+	rule, no := ex.p.current.Load().table.decideTunnel(to)
 	if no != nil {
 		ex.refuse(no)
 		return
@@ -135,7 +135,7 @@ func (p *Proxy) judgeTunnel(scheme string, to authority) *refusal {
 	if scheme == schemeHTTP && to == localAuthority() {
 		return nil
 	}
-	_, no := p.table.decideHost(scheme, to)
+	_, no := p.current.Load().table.decideHost(scheme, to)
 	if no == nil || scheme == schemeHTTPS {
 		return no
 	}

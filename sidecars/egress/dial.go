@@ -40,7 +40,6 @@ func (r rootedResolver) LookupNetIP(ctx context.Context, network, host string) (
 // outbound resolves, classifies and dials. Nothing else in this package opens
 // a connection.
 type outbound struct {
-	table      *table
 	classes    *classifier
 	resolver   Resolver
 	dial       func(ctx context.Context, network, address string) (net.Conn, error)
@@ -53,17 +52,22 @@ type outbound struct {
 	until time.Time
 }
 
-// dialContext serves http.Transport.DialContext. Addr holds the name that the
-// policy allowed; it is looked up in the policy again, so that no path through
-// the transport reaches a host without a route.
-func (o *outbound) dialContext(ctx context.Context, _, addr string) (net.Conn, error) {
+// dialFor serves http.Transport.DialContext.
+func (o *outbound) dialFor(t *table) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(ctx context.Context, _, addr string) (net.Conn, error) { return o.dialName(ctx, t, addr) }
+}
+
+// dialName takes the name that the policy allowed; it is looked up in the
+// policy again, so that no path through the transport reaches a host without a
+// route.
+func (o *outbound) dialName(ctx context.Context, t *table, addr string) (net.Conn, error) {
 	to, err := policy.ParseAuthority(addr, 0)
 	if err != nil {
 		return nil, badAuthority(err)
 	}
-	r := o.table.lookup(to.Host)
+	r := t.lookup(to.Host)
 	if r == nil {
-		return nil, denied(o.table.policy.DecideHost(schemeHTTPS, to))
+		return nil, denied(t.policy.DecideHost(schemeHTTPS, to))
 	}
 	addrs, no := o.resolve(ctx, r, to.Host)
 	if no != nil {

@@ -35,7 +35,17 @@ func (d *dialLog) String() string {
 	return strings.Join(d.seen, " ")
 }
 
-func newOutboundFor(t *testing.T, d *dialLog, answers map[string]string) *outbound {
+// policed is what dials, with the policy it dials for.
+type policed struct {
+	*outbound
+	table *table
+}
+
+func (o policed) dialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	return o.dialFor(o.table)(ctx, network, addr)
+}
+
+func newOutboundFor(t *testing.T, d *dialLog, answers map[string]string) policed {
 	t.Helper()
 	table, err := newTable([]sidecars.Route{
 		{Host: "public.test"}, {Host: "mixed.test"}, {Host: "rebind.test"}, {Host: "none.test"}, {Host: "many.test"}, {Host: "mapped.test"},
@@ -48,12 +58,12 @@ func newOutboundFor(t *testing.T, d *dialLog, answers map[string]string) *outbou
 	for host, answer := range answers {
 		n.set(host, answer)
 	}
-	return newOutbound(table, Options{
+	return policed{newOutbound(Options{
 		Resolver: n, Dial: d.dial,
 		Interfaces: func() ([]net.Addr, error) {
 			return []net.Addr{&net.IPNet{IP: net.IPv4(8, 8, 4, 4), Mask: net.CIDRMask(24, 32)}, &net.IPNet{IP: net.IPv4(10, 0, 0, 5), Mask: net.CIDRMask(8, 32)}}, nil
 		},
-	}, Limits{}.withDefaults())
+	}, Limits{}.withDefaults()), table}
 }
 
 func TestDialClassifiesEveryAnswer(t *testing.T) {
@@ -113,7 +123,7 @@ func TestControl(t *testing.T) {
 	o := newOutboundFor(t, &dialLog{}, nil)
 	r := o.table.lookup("public.test")
 	target := func(addr string) context.Context {
-		return withTarget(context.Background(), dialTarget{route: r, to: netip.MustParseAddrPort(addr), out: o})
+		return withTarget(context.Background(), dialTarget{route: r, to: netip.MustParseAddrPort(addr), out: o.outbound})
 	}
 	tests := []struct {
 		name, address string

@@ -27,6 +27,12 @@ type exchange struct {
 	silent   bool         // no line of its own in the log
 	recorded bool         // the decision is in the log already
 	watch    *watchdog
+
+	// What allowed it: set by admit.
+	gen    *generation
+	route  *route
+	asked  ask
+	ending ending
 }
 
 // ServeHTTP implements http.Handler. It is meant for the server that Serve
@@ -73,17 +79,31 @@ func (ex *exchange) serve() {
 		ex.serveLocal(a)
 		return
 	}
-	route, no := ex.p.table.decide(a)
-	if no != nil {
+	if no := ex.admit(a); no != nil {
 		ex.refuse(no)
 		return
 	}
-	ex.d.Rule = route.rule
 	if a.upgrade != "" {
-		ex.upgrade(a, route)
+		ex.upgrade(a, ex.route)
 		return
 	}
-	ex.forward(a, route)
+	ex.forward(a, ex.route)
+}
+
+// admit decides the request by the policy in force and makes it known to the
+// next one.
+func (ex *exchange) admit(a ask) *refusal {
+	for {
+		g := ex.p.current.Load()
+		route, no := g.table.decide(a)
+		if no != nil {
+			return no
+		}
+		ex.gen, ex.route, ex.asked, ex.d.Rule = g, route, a, route.rule
+		if ex.p.running.add(ex, g) {
+			return nil
+		}
+	}
 }
 
 // refuseFault answers for a head that the guard turned down; ex.r is the
@@ -184,6 +204,8 @@ func (ex *exchange) finish(v any) {
 	if ex.watch != nil {
 		ex.watch.stop()
 	}
+	ex.ending.over()
+	ex.leave()
 	if v != nil && v != http.ErrAbortHandler { //nolint:errorlint // compared by identity, as net/http does
 		unavailable(reasonInternal, "The proxy failed on this request.").note(&ex.d)
 	}
@@ -193,6 +215,17 @@ func (ex *exchange) finish(v any) {
 	}
 	ex.measure()
 	ex.p.journal.add(ex.d)
+}
+
+// leave ends what admit began.
+func (ex *exchange) leave() {
+	if ex.gen == nil {
+		return
+	}
+	ex.p.running.remove(ex)
+	if ex.gen != ex.p.current.Load() {
+		ex.gen.retire()
+	}
 }
 
 // measure completes the decision with what the exchange came to.

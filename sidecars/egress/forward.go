@@ -35,7 +35,8 @@ func (b *buffers) put(v *[]byte) { b.pool.Put(v) }
 func (ex *exchange) forward(a ask, to *route) {
 	ctx, cancel := context.WithCancel(ex.r.Context())
 	defer cancel()
-	ex.watch = newWatchdog(ex.p.limits.Idle, func() {
+	ex.watch = newWatchdog(ex.p.limits.Idle, func() { ex.ending.end(idle()) })
+	ex.ending.onEnd(func() {
 		cancel()
 		_ = ex.rc.SetReadDeadline(time.Now().Add(-time.Second))
 		_ = ex.rc.SetWriteDeadline(time.Now().Add(time.Second)) // leaves time to say why
@@ -89,10 +90,7 @@ func (ex *exchange) outgoing(a ask, to *route) *http.Request {
 // roundTrip passes informational responses on while it waits. The hook may run
 // in a goroutine of the transport that outlives the call.
 func (ex *exchange) roundTrip(ctx context.Context, out *http.Request) (*http.Response, error) {
-	transport := ex.p.viaH1
-	if ex.r.ProtoMajor == 2 {
-		transport = ex.p.viaH2
-	}
+	transport := ex.gen.transport(ex.r.ProtoMajor == 2)
 	if ex.r.ProtoAtLeast(1, 1) {
 		hook := &earlyHook{ex: ex}
 		defer hook.end()
@@ -214,9 +212,9 @@ type clientError struct{ error }
 // broken ends an exchange whose answer has begun and cannot be completed.
 func (ex *exchange) broken(err error) {
 	var gone *clientError
-	switch {
-	case ex.watch != nil && ex.watch.fired.Load():
-		ex.d.Layer, ex.d.Reason, ex.d.Message = layerProxy, reasonIdle, "No byte moved for too long."
+	switch why := ex.ending.reason(); {
+	case why != nil:
+		ex.d.Verdict, ex.d.Layer, ex.d.Reason, ex.d.Message = why.verdict(), why.Layer, why.Reason, why.Message
 	case errors.As(err, &gone), ex.r.Context().Err() != nil:
 		ex.d.Layer, ex.d.Reason, ex.d.Message = layerProxy, reasonClientGone, "The client closed the connection before the answer was complete."
 	default:

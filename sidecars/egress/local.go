@@ -75,13 +75,22 @@ func (ex *exchange) serveLocal(a ask) {
 		_, _ = fmt.Fprintf(ex.w, "ok %s\n", ex.p.bottle)
 	case "/allowlist":
 		h.Set("Content-Type", "application/json")
-		_, _ = ex.w.Write(ex.p.allowlist)
+		ex.allowlist()
 	case "/explain":
 		ex.explain(a)
 	default:
 		ex.refuse(&refusal{Status: http.StatusNotFound, Layer: layerProxy, Reason: reasonUnknownLocal,
 			Message: "The proxy has no such page.", Ask: "Read /allowlist, /explain?url=URL&method=METHOD or /healthz."})
 	}
+}
+
+func (ex *exchange) allowlist() {
+	b, err := renderAllowlist(ex.p.bottle, ex.p.current.Load().table.policy.Routes())
+	if err != nil {
+		ex.refuse(unavailable(reasonInternal, "The answer could not be written."))
+		return
+	}
+	_, _ = ex.w.Write(b)
 }
 
 // explanation says what would be decided about a request, and by what. It
@@ -120,7 +129,7 @@ func (ex *exchange) explain(a ask) {
 		ex.refuse(no)
 		return
 	}
-	b, err := json.MarshalIndent(ex.p.table.explain(q), "", "  ")
+	b, err := json.MarshalIndent(ex.p.current.Load().table.explain(q), "", "  ")
 	if err != nil {
 		ex.refuse(unavailable(reasonInternal, "The answer could not be written."))
 		return

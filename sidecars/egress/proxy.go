@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/ca"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
 
 const (
@@ -50,23 +52,23 @@ type Options struct {
 // Proxy is the egress proxy of one bottle. It serves one listener, once.
 type Proxy struct {
 	bottle   string
-	table    *table
+	caCert   string
 	minter   *ca.Minter
 	out      *outbound
 	journal  *journal
 	limits   Limits
 	guestTLS *tls.Config
-	// viaH1 talks HTTP/1.1 to upstreams, viaH2 also HTTP/2. The latter serves
-	// clients that came with HTTP/2 (gRPC needs it end to end); for all others
-	// one connection per request is faster and takes a third of the memory.
-	viaH1, viaH2 *http.Transport
-	allowlist    []byte
-	live         connSet
-	inner        *handoff
-	buffers      buffers
-	roots        *x509.CertPool
-	warmed       atomic.Bool
-	served       atomic.Bool
+	live     connSet
+	inner    *handoff
+	buffers  buffers
+	roots    *x509.CertPool
+	warmed   atomic.Bool
+	served   atomic.Bool
+
+	current   atomic.Pointer[generation]
+	running   runningSet
+	reloading sync.Mutex              // held while a policy is put in force
+	tokens    map[string]secret.Value // all that were handed over, by slot
 }
 
 // New validates the whole configuration and returns a proxy ready to Serve. It
@@ -86,30 +88,24 @@ func New(cfg sidecars.Config, secrets sidecars.Secrets, opts Options) (*Proxy, e
 	if err != nil {
 		return nil, fmt.Errorf("egress: %w", err)
 	}
-	allowlist, err := renderAllowlist(cfg.Bottle, routes.policy.Routes())
-	if err != nil {
-		return nil, fmt.Errorf("egress: render the allowlist: %w", err)
-	}
 	p := &Proxy{
-		bottle:    cfg.Bottle,
-		table:     routes,
-		minter:    minter,
-		journal:   newJournal(opts.Log),
-		limits:    opts.Limits.withDefaults(),
-		allowlist: allowlist,
-		inner:     newHandoff(),
-		roots:     opts.RootCAs,
+		bottle:  cfg.Bottle,
+		caCert:  cfg.CACert,
+		minter:  minter,
+		journal: newJournal(opts.Log),
+		limits:  opts.Limits.withDefaults(),
+		inner:   newHandoff(),
+		roots:   opts.RootCAs,
+		tokens:  maps.Clone(secrets.Tokens),
 	}
-	p.out = newOutbound(routes, opts, p.limits)
+	p.out = newOutbound(opts, p.limits)
 	p.guestTLS = p.newGuestTLS()
-	p.viaH1 = p.newTransport(false)
-	p.viaH2 = p.newTransport(true)
+	p.current.Store(p.newGeneration(routes))
 	return p, nil
 }
 
-func newOutbound(routes *table, opts Options, limits Limits) *outbound {
+func newOutbound(opts Options, limits Limits) *outbound {
 	o := &outbound{
-		table:      routes,
 		classes:    newClassifier(),
 		resolver:   opts.Resolver,
 		dial:       opts.Dial,
@@ -127,28 +123,6 @@ func newOutbound(routes *table, opts Options, limits Limits) *outbound {
 		o.interfaces = net.InterfaceAddrs
 	}
 	return o
-}
-
-// newTransport sets Proxy to nil: no environment variable may send requests
-// another way.
-func (p *Proxy) newTransport(h2 bool) *http.Transport {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(h2)
-	return &http.Transport{
-		Proxy:                  nil,
-		DialContext:            p.out.dialContext,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: p.roots},
-		TLSHandshakeTimeout:    p.limits.Handshake,
-		DisableCompression:     true, // lengths and ETags stay those of the server
-		MaxIdleConns:           idleUpstream,
-		MaxIdleConnsPerHost:    idlePerHost,
-		IdleConnTimeout:        upstreamKeep,
-		ResponseHeaderTimeout:  p.limits.ResponseHead,
-		ExpectContinueTimeout:  continueWait,
-		MaxResponseHeaderBytes: maxResponseHead,
-		Protocols:              protocols,
-	}
 }
 
 func (p *Proxy) newServer() *http.Server {
@@ -209,8 +183,7 @@ func (p *Proxy) stop(srv *http.Server, outer *gate) error {
 	p.live.closeAll() // before srv.Close, whose closing may linger
 	_ = srv.Close()
 	p.live.wait(ctx)
-	p.viaH1.CloseIdleConnections()
-	p.viaH2.CloseIdleConnections()
+	p.current.Load().retire()
 	return p.journal.close()
 }
 

@@ -56,6 +56,7 @@ const (
 	reasonAudit           = "audit_unavailable"
 	reasonInternal        = "internal_error"
 	reasonStopping        = "proxy_stopping"
+	reasonRevoked         = "route_revoked"
 	reasonUnknownLocal    = "unknown_proxy_page"
 	reasonQuestion        = "question_invalid"
 )

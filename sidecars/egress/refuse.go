@@ -79,7 +79,9 @@ func (ex *exchange) refuse(no *refusal) {
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
 	h.Set(headerRefused, no.Reason)
-	if ex.s.guard != nil && (ex.r.ContentLength != 0 || ex.endsConnection()) {
+	// What was cut short has left deadlines on its connection.
+	cut := ex.ending.reason() != nil
+	if ex.s.guard != nil && (ex.r.ContentLength != 0 || ex.endsConnection() || cut) {
 		_ = ex.rc.EnableFullDuplex() // or net/http reads the body before it answers
 		h.Set("Connection", "close")
 		ex.s.guard.seal()

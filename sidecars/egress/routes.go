@@ -3,6 +3,7 @@ package egress
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/policy"
@@ -24,6 +25,12 @@ type route struct {
 	private policy.Private
 }
 
+// carriesOutAs reports whether a request of route o would be carried out in the
+// same way under r.
+func (r *route) carriesOutAs(o *route) bool {
+	return r.rule == o.rule && r.auth.equal(o.auth) && slices.Equal(r.private, o.private)
+}
+
 // credential is what a route puts on a request.
 type credential struct {
 	scheme string
@@ -32,6 +39,14 @@ type credential struct {
 
 // header is the Authorization value. Use it only on a request about to leave.
 func (c *credential) header() string { return c.scheme + " " + c.token.Reveal() }
+
+// equal compares what is put on a request; nil is nothing.
+func (c *credential) equal(o *credential) bool {
+	if c == nil || o == nil {
+		return c == o
+	}
+	return c.header() == o.header()
+}
 
 // table is the compiled policy, and beside each of its routes the credential.
 type table struct {

@@ -22,7 +22,8 @@ func (ex *exchange) upgrade(a ask, to *route) {
 	}
 	ctx, cancel := context.WithCancel(ex.r.Context())
 	defer cancel()
-	ex.watch = newWatchdog(ex.p.limits.Idle, cancel)
+	ex.watch = newWatchdog(ex.p.limits.Idle, func() { ex.ending.end(idle()) })
+	ex.ending.onEnd(cancel)
 	out := ex.outgoing(a, to)
 	out.Header["Connection"] = []string{"Upgrade"}
 	out.Header["Upgrade"] = []string{"websocket"}
@@ -60,10 +61,11 @@ func (ex *exchange) runTunnel(resp *http.Response, upstream io.ReadWriteCloser) 
 		return
 	}
 	t := &splice{ex: ex, client: client, upstream: upstream}
-	ex.watch = newWatchdog(ex.p.limits.Idle, t.closeBoth)
+	ex.watch = newWatchdog(ex.p.limits.Idle, func() { ex.ending.end(idle()) })
+	ex.ending.onEnd(t.closeBoth)
 	t.run(io.MultiReader(bytes.NewReader(early), client))
-	if ex.watch.fired.Load() {
-		ex.d.Layer, ex.d.Reason, ex.d.Message = layerProxy, reasonIdle, "No byte moved for too long."
+	if why := ex.ending.reason(); why != nil {
+		ex.d.Verdict, ex.d.Layer, ex.d.Reason, ex.d.Message = why.verdict(), why.Layer, why.Reason, why.Message
 	}
 }
 

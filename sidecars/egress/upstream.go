@@ -15,8 +15,8 @@ func (ex *exchange) failed(err error) {
 	switch g := ex.s.guard; {
 	case g != nil && g.broken.Load() != nil:
 		ex.refuse(g.broken.Load())
-	case ex.watch.fired.Load():
-		ex.refuse(upstreamRefusal(http.StatusGatewayTimeout, reasonIdle, "No byte moved for too long."))
+	case ex.ending.reason() != nil:
+		ex.refuse(ex.ending.reason())
 	case ex.r.Context().Err() != nil:
 		ex.d.Layer, ex.d.Reason, ex.d.Message = layerProxy, reasonClientGone, "The client closed the connection before the server answered."
 		ex.d.Status = statusClientGone
@@ -24,6 +24,11 @@ func (ex *exchange) failed(err error) {
 	default:
 		ex.refuse(whyFailed(err))
 	}
+}
+
+// idle is the reason of an exchange on which nothing moves.
+func idle() *refusal {
+	return upstreamRefusal(http.StatusGatewayTimeout, reasonIdle, "No byte moved for too long.")
 }
 
 // whyFailed turns an error of the transport into what the agent may know. The

@@ -12,7 +12,6 @@ type watchdog struct {
 	limit time.Duration
 	start time.Time
 	last  atomic.Int64 // nanoseconds since start
-	fired atomic.Bool
 	bark  func()
 
 	mu    sync.Mutex // held while barking, so that stop means stopped
@@ -40,7 +39,6 @@ func (w *watchdog) check() {
 		w.timer.Reset(left)
 		return
 	}
-	w.fired.Store(true)
 	w.bark()
 }
 
