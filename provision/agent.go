@@ -121,6 +121,7 @@ func (d *draft) provider() {
 		d.r.prompt = d.agent.Prompt
 		a.skills = d.skills(d.agent.Skills, r)
 	}
+	d.unsupportedProvider(r.Provider, r.Routes)
 	d.plan.Provider = d.agentPlan(a, r)
 	d.agentEnv(r)
 	d.agentProgram(p)
@@ -180,7 +181,7 @@ func (d *draft) agentPlan(a *agentPlan, r *provider.Resolved) *ProviderPlan {
 	}
 	for _, route := range r.Routes {
 		if route.Auth != nil {
-			out.Login = route.Auth.Scheme + " from " + credentialName(route.Auth.TokenRef) + " to " + route.Host
+			out.Login = authWords(*route.Auth) + " to " + route.Host
 		}
 		if slices.ContainsFunc(d.bottle.Routes, func(m manifest.Route) bool { return m.Host == route.Host }) {
 			out.Replaces = append(out.Replaces, route.Host)

@@ -99,11 +99,21 @@ func summarize(routes []manifest.Route) []RouteSummary {
 	for _, r := range routes {
 		s := RouteSummary{Host: r.Host, Ports: append([]int{}, r.Ports...), Private: r.Private}
 		if r.Auth != nil {
-			s.Auth = r.Auth.Scheme + " from " + credentialName(r.Auth.TokenRef)
+			s.Auth = authWords(*r.Auth)
 		}
 		out = append(out, s)
 	}
 	return out
+}
+
+// authWords says how a credential is put in and where it comes from, such as
+// "Bearer from $NAME" or "X-Api-Key from $NAME".
+func authWords(a manifest.Auth) string {
+	form := a.Scheme
+	if a.Scheme == sidecars.SchemeHeader {
+		form = a.Header
+	}
+	return form + " from " + credentialName(a.TokenRef)
 }
 
 // credentialName says where a credential comes from.

@@ -3,8 +3,10 @@ package provision
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/bottle-mcp/bottle-mcp/provision/manifest"
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
 
 // demand is something that a manifest can ask for and this version cannot give.
@@ -21,9 +23,14 @@ type demand struct {
 func demands() []demand {
 	return []demand{
 		// false asks for no scanning, and that is what there is.
-		{"scanning of requests", ofRoutes("dlp.outbound_detectors", func(r manifest.Route) bool { return len(r.DLP.Outbound) > 0 })},
-		{"scanning of answers", ofRoutes("dlp.inbound_detectors", func(r manifest.Route) bool { return len(r.DLP.Inbound) > 0 })},
-		{"scanning of requests", ofRoutes("dlp.outbound_on_match", func(r manifest.Route) bool { return r.DLP.OnMatch != "" })},
+		{"scanning of requests", ofRoutes("dlp.outbound_detectors", func(r manifest.Route) bool { return r.DLP != nil && len(r.DLP.Outbound) > 0 })},
+		{"scanning of answers", ofRoutes("dlp.inbound_detectors", func(r manifest.Route) bool { return r.DLP != nil && len(r.DLP.Inbound) > 0 })},
+		{"scanning of requests", ofRoutes("dlp.outbound_on_match", func(r manifest.Route) bool { return r.DLP != nil && r.DLP.OnMatch != "" })},
+		{"schemes other than Bearer and token", ofRoutes("auth.scheme", func(r manifest.Route) bool {
+			return r.Auth != nil && r.Auth.Scheme != sidecars.SchemeBearer && r.Auth.Scheme != sidecars.SchemeToken
+		})},
+		{"budgets of routes", ofRoutes("budget", func(r manifest.Route) bool { return r.Budget != nil })},
+		{"rules for answers", ofRoutes("response", func(r manifest.Route) bool { return r.Response != nil })},
 		{"a way for the agent to ask for more", of("supervise", func(b *manifest.Bottle) bool { return b.Supervise })},
 		{"bottles launched by bottles", of("sub_bottles", func(b *manifest.Bottle) bool { return b.SubBottles.Max > 0 })},
 		{"reachable ports", of("publish", func(b *manifest.Bottle) bool { return len(b.Publish) > 0 })},
@@ -87,5 +94,14 @@ func unsupported(origin manifest.Origin, key, missing string) *manifest.Error {
 func (d *draft) unsupported() {
 	for _, e := range Unsupported(d.bottle, d.agent) {
 		d.problems = append(d.problems, e)
+	}
+}
+
+// unsupportedProvider refuses a provider whose routes ask for it.
+func (d *draft) unsupportedProvider(name string, routes []manifest.Route) {
+	for _, demand := range demands() {
+		for _, key := range demand.keys(&manifest.Bottle{Routes: routes}) {
+			d.fail(providerField("template"), "the provider %s asks for %s, which is not supported yet by this version (%s); choose another provider", name, strings.TrimPrefix(key, "egress."), demand.missing)
+		}
 	}
 }

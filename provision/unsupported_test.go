@@ -21,6 +21,10 @@ func TestUnsupported(t *testing.T) {
 		{"outbound detectors", route + "      dlp: {outbound_detectors: [token_patterns]}", ":5: egress.routes[0].dlp.outbound_detectors: it is not supported yet by this version (scanning of requests); remove the key; a bottle must not run with less than it asks for"},
 		{"inbound detectors", route + "      dlp: {inbound_detectors: [naive_injection_detection]}", ":5: egress.routes[0].dlp.inbound_detectors: it is not supported yet by this version (scanning of answers)"},
 		{"on a match", route + "      dlp: {outbound_on_match: block}", ":5: egress.routes[0].dlp.outbound_on_match: it is not supported yet by this version (scanning of requests)"},
+		{"basic", route + "      auth: {scheme: Basic, token_ref: TOKEN}", ":5: egress.routes[0].auth.scheme: it is not supported yet by this version (schemes other than Bearer and token)"},
+		{"a header", route + "      auth: {scheme: header, header: x-key, token_ref: TOKEN}", ":5: egress.routes[0].auth.scheme: it is not supported yet"},
+		{"budget", route + "      budget: {requests: 1}", ":5: egress.routes[0].budget: it is not supported yet by this version (budgets of routes)"},
+		{"response", route + "      response: {max_bytes: 1KiB}", ":5: egress.routes[0].response: it is not supported yet by this version (rules for answers)"},
 		{"no detectors", route + "      dlp: {outbound_detectors: false, inbound_detectors: false}", ""},
 		{"default detectors", route + "      dlp: {}", ""},
 		{"supervise", "supervise: true", ":2: supervise: it is not supported yet by this version (a way for the agent to ask for more)"},
@@ -63,7 +67,10 @@ func TestUnsupportedIsDocumented(t *testing.T) {
 	_, section, _ := strings.Cut(string(page), "## What this version does not do yet")
 	section, _, _ = strings.Cut(section, "\n## ")
 	everything := &manifest.Bottle{
-		Routes:     []manifest.Route{{DLP: manifest.DLP{Outbound: []string{"x"}, Inbound: []string{"x"}, OnMatch: "x"}, GitFetch: true}},
+		Routes: []manifest.Route{{
+			DLP: &sidecars.DLP{Outbound: []string{"x"}, Inbound: []string{"x"}, OnMatch: "x"}, GitFetch: true,
+			Auth: &manifest.Auth{Scheme: sidecars.SchemeBasic}, Budget: &sidecars.Budget{Requests: 1}, Response: &sidecars.ResponseRules{MaxBytes: 1},
+		}},
 		Supervise:  true,
 		User:       manifest.GitUser{Name: "x"},
 		Provider:   manifest.AgentProvider{Template: "x", AuthToken: "X", ForwardHostCredentials: true},
@@ -99,6 +106,17 @@ func TestUnsupportedInherited(t *testing.T) {
 	b.bottleFile("child", "extends: parent")
 	_, err := b.Plan(t.Context(), LaunchRequest{Bottles: []string{"child"}, Principal: operator})
 	if err == nil || !strings.Contains(err.Error(), "parent.md:4: publish: ") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// TestUnsupportedByAProvider: a provider's file can ask for as much as a bottle's.
+func TestUnsupportedByAProvider(t *testing.T) {
+	b := newBed(t)
+	put(t, b.home, "contrib/mine/provider.yaml", "routes:\n  - host: a.example.com\n    budget: {requests: 1}\n")
+	b.bottleFile("made", "agent_provider: {template: mine}")
+	_, err := b.Plan(t.Context(), LaunchRequest{Bottles: []string{"made"}, Principal: operator})
+	if want := "the provider mine asks for routes[0].budget, which is not supported yet"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("error is %v", err)
 	}
 }

@@ -81,6 +81,11 @@ type Route struct {
 	// GitFetch allows fetching and cloning with git over HTTPS. Pushing is never
 	// allowed.
 	GitFetch bool `json:"git_fetch,omitempty"`
+	// DLP says how traffic is scanned; nil is the default.
+	DLP *DLP `json:"dlp,omitempty"`
+	// Budget and Response bound use and answers; nil is no bound.
+	Budget   *Budget        `json:"budget,omitempty"`
+	Response *ResponseRules `json:"response,omitempty"`
 }
 
 // Match is one way to satisfy a route, with the semantics of the Gateway API's
@@ -112,11 +117,22 @@ type HeaderMatch struct {
 	Value string `json:"value"`
 }
 
+// Schemes of an Auth.
+const (
+	SchemeBearer = "Bearer"
+	SchemeToken  = "token"
+	SchemeBasic  = "Basic"  // the token is "user:password", not encoded
+	SchemeHeader = "header" // the token is the whole value of Auth.Header
+)
+
 // Auth says how a credential is put on the wire: "Authorization: <Scheme>
-// <token>", the token taken from Slot.
+// <token>", or for SchemeHeader "<Header>: <token>"; the token is taken from
+// Slot.
 type Auth struct {
-	Scheme string `json:"scheme"` // "Bearer" or "token"
-	Slot   string `json:"slot"`   // key of Secrets.Tokens, e.g. "EGRESS_TOKEN_0"
+	Scheme string `json:"scheme"`
+	// Header is the canonical name of the header, for SchemeHeader alone.
+	Header string `json:"header,omitempty"`
+	Slot   string `json:"slot"` // key of Secrets.Tokens, e.g. "EGRESS_TOKEN_0"
 }
 
 // Secrets reach the daemon that needs them through a pipe and nothing else.

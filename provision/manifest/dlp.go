@@ -2,41 +2,26 @@ package manifest
 
 import (
 	"go.yaml.in/yaml/v4"
+
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
 
-// What a route's traffic can be scanned for, and what happens on a match.
-const (
-	TokenPatterns      = "token_patterns"
-	KnownSecrets       = "known_secrets"
-	Entropy            = "entropy" // opt-in, warns only
-	InjectionDetection = "naive_injection_detection"
-
-	OnMatchSupervise = "supervise"
-	OnMatchRedact    = "redact"
-	OnMatchBlock     = "block"
-)
-
-// DLP says how a route's traffic is scanned. The zero value is the default: all
-// detectors but those that are opt-in.
-type DLP struct {
-	// Outbound and Inbound name detectors: nil = the default ones, empty = none.
-	Outbound []string
-	Inbound  []string
-	// OnMatch is what happens to a request that holds a secret; "" = the default.
-	OnMatch string
-}
-
-// IsDefault reports whether nothing was chosen.
-func (d DLP) IsDefault() bool { return d.Outbound == nil && d.Inbound == nil && d.OnMatch == "" }
-
-func (p *parser) dlp(a at) DLP {
-	var d DLP
+// dlp reads how a route is scanned; nil when that is the default.
+func (p *parser) dlp(a at) *sidecars.DLP {
+	var d sidecars.DLP
 	p.mapping(a, keys{read: map[string]func(at){
-		"outbound_detectors": func(v at) { d.Outbound = p.detectors(v, TokenPatterns, KnownSecrets, Entropy) },
-		"inbound_detectors":  func(v at) { d.Inbound = p.detectors(v, InjectionDetection) },
-		"outbound_on_match":  func(v at) { d.OnMatch = p.choice(v, OnMatchSupervise, OnMatchRedact, OnMatchBlock) },
+		"outbound_detectors": func(v at) {
+			d.Outbound = p.detectors(v, sidecars.DetectTokenPatterns, sidecars.DetectKnownSecrets, sidecars.DetectEntropy)
+		},
+		"inbound_detectors": func(v at) { d.Inbound = p.detectors(v, sidecars.DetectInjection) },
+		"outbound_on_match": func(v at) {
+			d.OnMatch = p.choice(v, sidecars.OnMatchSupervise, sidecars.OnMatchRedact, sidecars.OnMatchBlock)
+		},
 	}})
-	return d
+	if d.Outbound == nil && d.Inbound == nil && d.OnMatch == "" {
+		return nil
+	}
+	return &d
 }
 
 // detectors reads a list of names, or false for none.

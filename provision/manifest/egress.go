@@ -25,12 +25,16 @@ type Route struct {
 	// Matches narrow the route: a request must satisfy one. None = the whole host.
 	Matches  []sidecars.Match
 	GitFetch bool // git over HTTPS may fetch; it may never push
-	DLP      DLP
+	// DLP, Budget and Response are nil where nothing was said.
+	DLP      *sidecars.DLP
+	Budget   *sidecars.Budget
+	Response *sidecars.ResponseRules
 }
 
 // Auth says which host variable holds the credential that is injected.
 type Auth struct {
-	Scheme   string // "Bearer" or "token"
+	Scheme   string // one of sidecars' schemes
+	Header   string // name of the header, for sidecars.SchemeHeader
 	TokenRef string // name of a host variable
 }
 
@@ -40,9 +44,12 @@ func (r Route) Equal(o Route) bool { return reflect.DeepEqual(r, o) }
 // Sidecar is the route as the egress proxy enforces it. slot is where the proxy
 // finds the credential of a route that has one.
 func (r Route) Sidecar(slot string) sidecars.Route {
-	out := sidecars.Route{Host: r.Host, Ports: r.Ports, Private: r.Private, Matches: r.Matches, GitFetch: r.GitFetch}
+	out := sidecars.Route{
+		Host: r.Host, Ports: r.Ports, Private: r.Private, Matches: r.Matches, GitFetch: r.GitFetch,
+		DLP: r.DLP, Budget: r.Budget, Response: r.Response,
+	}
 	if r.Auth != nil {
-		out.Auth = &sidecars.Auth{Scheme: r.Auth.Scheme, Slot: slot}
+		out.Auth = &sidecars.Auth{Scheme: r.Auth.Scheme, Header: r.Auth.Header, Slot: slot}
 	}
 	return out
 }
@@ -92,13 +99,15 @@ func (p *parser) route(a at) (Route, bool) {
 	ok := p.clean(func() bool {
 		return p.mapping(a, keys{
 			read: map[string]func(at){
-				"host":    func(v at) { host = v; r.Host = p.host(v) },
-				"ports":   func(v at) { r.Ports = p.portList(v, maxPorts) },
-				"auth":    func(v at) { r.Auth = p.auth(v) },
-				"private": func(v at) { r.Private = p.private(v) },
-				"matches": func(v at) { r.Matches = p.matches(v) },
-				"git":     func(v at) { r.GitFetch = p.gitOverHTTPS(v) },
-				"dlp":     func(v at) { r.DLP = p.dlp(v) },
+				"host":     func(v at) { host = v; r.Host = p.host(v) },
+				"ports":    func(v at) { r.Ports = p.portList(v, maxPorts) },
+				"auth":     func(v at) { r.Auth = p.auth(v) },
+				"private":  func(v at) { r.Private = p.private(v) },
+				"matches":  func(v at) { r.Matches = p.matches(v) },
+				"git":      func(v at) { r.GitFetch = p.gitOverHTTPS(v) },
+				"dlp":      func(v at) { r.DLP = p.dlp(v) },
+				"budget":   func(v at) { r.Budget = p.budget(v) },
+				"response": func(v at) { r.Response = p.response(v) },
 			},
 			refused: map[string]string{"role": "remove it: roles belonged to cred_proxy, which is gone; a credential is given by auth"},
 			removed: removedKeys(),
@@ -115,7 +124,7 @@ func (p *parser) route(a at) (Route, bool) {
 		p.fail(host, "an address as host needs the same address under private", "name the host, or add private: ["+addr.String()+"]")
 		return r, false
 	}
-	return r, true
+	return r, p.ownHeader(a, r)
 }
 
 func (p *parser) host(a at) string {
@@ -129,24 +138,6 @@ func (p *parser) host(a at) string {
 		return ""
 	}
 	return s
-}
-
-func (p *parser) auth(a at) *Auth {
-	var out Auth
-	ok := p.clean(func() bool {
-		return p.mapping(a, keys{read: map[string]func(at){
-			"scheme":    func(v at) { out.Scheme = p.choice(v, "Bearer", "token") },
-			"token_ref": func(v at) { out.TokenRef = p.hostVariable(v) },
-		}})
-	})
-	if !ok {
-		return nil
-	}
-	if out.Scheme == "" || out.TokenRef == "" {
-		p.fail(a, "auth needs both scheme and token_ref", `write "scheme: Bearer" and "token_ref: NAME_OF_A_HOST_VARIABLE"`)
-		return nil
-	}
-	return &out
 }
 
 func (p *parser) private(a at) []string {

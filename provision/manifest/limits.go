@@ -115,7 +115,7 @@ var looseSize = regexp.MustCompile(`^([1-9][0-9]{0,8}) *([kKmMgGtT])([iI]?[bB]?)
 // suggestSize completes a size whose unit was written another way.
 func suggestSize(s string) string {
 	m := looseSize.FindStringSubmatch(s)
-	if m == nil {
+	if m == nil || sizePattern.MatchString(s) { // well written, and too much
 		return ""
 	}
 	return fmt.Sprintf("did you mean %q? ", m[1]+strings.ToUpper(m[2])+"iB")

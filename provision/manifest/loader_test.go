@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
 
 // home writes files (path below the home → text) and returns a loader.
@@ -65,6 +66,13 @@ func TestFullBottle(t *testing.T) {
 		}
 		wantRoutes := []Route{
 			{Host: "api.example.com", Auth: &Auth{Scheme: "Bearer", TokenRef: "API_TOKEN"}},
+			{
+				Host: "keys.example.com", Auth: &Auth{Scheme: "header", Header: "X-Api-Key", TokenRef: "KEYS_TOKEN"},
+				DLP:      &sidecars.DLP{Outbound: []string{"known_secrets", "entropy"}, Inbound: []string{}, OnMatch: "block"},
+				Budget:   &sidecars.Budget{Requests: 1000, BytesOut: 1 << 20, BytesIn: 1500, PerMinute: 60},
+				Response: &sidecars.ResponseRules{MaxBytes: 64 << 10, Types: []string{"application/json", "text/*"}},
+			},
+			{Host: "login.example.com", Auth: &Auth{Scheme: "Basic", TokenRef: "LOGIN"}},
 			{Host: "*.files.example.com", Ports: []int{443, 8443}},
 			{Host: "10.1.2.3", Ports: []int{80}, Private: []string{"10.1.2.3"}},
 		}

@@ -102,6 +102,7 @@ func (v *values) route(key string, r Route) {
 	v.put(key+".private", r.Private)
 	if r.Auth != nil {
 		v.put(key+".auth.scheme", r.Auth.Scheme)
+		v.put(key+".auth.header", r.Auth.Header)
 		v.put(key+".auth.token_ref", r.Auth.TokenRef)
 	}
 	for i, m := range r.Matches {
@@ -120,9 +121,26 @@ func (v *values) route(key string, r Route) {
 		}
 	}
 	v.put(key+".git.fetch", r.GitFetch)
-	v.put(key+".dlp.outbound_detectors", detectorsValue(r.DLP.Outbound))
-	v.put(key+".dlp.inbound_detectors", detectorsValue(r.DLP.Inbound))
-	v.put(key+".dlp.outbound_on_match", r.DLP.OnMatch)
+	v.rules(key, r)
+}
+
+// rules are what a route says beyond which requests it allows.
+func (v *values) rules(key string, r Route) {
+	if d := r.DLP; d != nil {
+		v.put(key+".dlp.outbound_detectors", detectorsValue(d.Outbound))
+		v.put(key+".dlp.inbound_detectors", detectorsValue(d.Inbound))
+		v.put(key+".dlp.outbound_on_match", d.OnMatch)
+	}
+	if b := r.Budget; b != nil {
+		v.put(key+".budget.requests", b.Requests)
+		v.put(key+".budget.bytes_out", bytesText(b.BytesOut))
+		v.put(key+".budget.bytes_in", bytesText(b.BytesIn))
+		v.put(key+".budget.per_minute", b.PerMinute)
+	}
+	if a := r.Response; a != nil {
+		v.put(key+".response.max_bytes", bytesText(a.MaxBytes))
+		v.put(key+".response.types", a.Types)
+	}
 }
 
 // detectorsValue is false for none, as in a manifest.

@@ -181,7 +181,11 @@ func TestContractIsKnown(t *testing.T) {
 		of   any
 		want string
 	}{
-		{sidecars.Route{}, "Host Ports Auth Private Matches GitFetch"},
+		{sidecars.Route{}, "Host Ports Auth Private Matches GitFetch DLP Budget Response"},
+		{sidecars.Auth{}, "Scheme Header Slot"},
+		{sidecars.DLP{}, "Outbound Inbound OnMatch"},
+		{sidecars.Budget{}, "Requests BytesOut BytesIn PerMinute"},
+		{sidecars.ResponseRules{}, "MaxBytes Types"},
 		{sidecars.Match{}, "Paths Methods Headers"},
 		{sidecars.PathMatch{}, "Type Value"},
 		{sidecars.HeaderMatch{}, "Name Type Value"},
@@ -202,6 +206,7 @@ func FuzzCompile(f *testing.F) {
 	f.Add(`[{"host":"a.test","ports":[443],"matches":[{"paths":[{"type":"prefix","value":"/a"}],"methods":["GET"]}]}]`, "GET", "/a/b", "q=1", "X-A", "1")
 	f.Add(`[{"host":"*.a.test","git_fetch":true,"matches":[{"headers":[{"name":"x-a","type":"regex","value":"1+"}]}]}]`, "POST", "/r/git-upload-pack", "", "X_A", "11")
 	f.Add(`[{"host":"a.test","private":["10.0.0.0/8"],"auth":{"scheme":"token","slot":"S"},"matches":[{"paths":[{"type":"regex","value":"/(?i)x|y.*"}]}]}]`, "TRACE", "/X%2f..", "_method=PUT", "Connection", "x")
+	f.Add(`[{"host":"*.a.test","dlp":{"outbound":[],"on_match":"block"},"budget":{"requests":3},"response":{"types":["text/*"]}},{"host":"b.a.test","budget":{"per_minute":1}}]`, "GET", "/", "", "X-A", "1")
 	f.Fuzz(func(t *testing.T, routes, method, path, query, name, value string) {
 		var list []sidecars.Route
 		if json.Unmarshal([]byte(routes), &list) != nil {

@@ -54,10 +54,17 @@ func Narrow(parent *Policy, req NarrowRequest) ([]sidecars.Route, error) {
 	if err != nil {
 		return nil, fmt.Errorf("narrow the policy: %w", err)
 	}
-	if err := Subset(child, parent); err != nil {
-		return nil, fmt.Errorf("narrow the policy: %w", err)
+	err = Subset(child, parent)
+	var beyond *BeyondError
+	switch {
+	case err == nil:
+		return child.Routes(), nil
+	case errors.As(err, &beyond) && beyond.What == "budget":
+		// The one thing that narrowing can exceed: a wildcard's budget, once for
+		// each of its hosts.
+		return nil, &NarrowError{Field: "hosts", Host: beyond.Host, Problem: "the wildcard that allows it has a budget, which cannot be shared among several entries; ask for one host below it, or for the wildcard alone"}
 	}
-	return child.Routes(), nil
+	return nil, fmt.Errorf("narrow the policy: %w", err)
 }
 
 type narrowing struct {

@@ -88,6 +88,7 @@ func (p *Policy) add(in sidecars.Route) []error {
 	faults = append(faults, err...)
 	r.matches, err = p.compileMatches(r.in.Matches)
 	faults = append(faults, err...)
+	faults = append(faults, checkRules(in)...)
 
 	names, key := p.exact, in.Host
 	if below, ok := strings.CutPrefix(in.Host, "*."); ok {
@@ -189,12 +190,23 @@ func defaultPort(scheme string) int {
 
 func cloneRoute(r sidecars.Route) sidecars.Route {
 	r.Ports, r.Private, r.Matches = slices.Clone(r.Ports), slices.Clone(r.Private), slices.Clone(r.Matches)
-	if r.Auth != nil {
-		auth := *r.Auth
-		r.Auth = &auth
+	r.Auth, r.DLP, r.Budget, r.Response = clone(r.Auth), clone(r.DLP), clone(r.Budget), clone(r.Response)
+	if r.DLP != nil {
+		r.DLP.Outbound, r.DLP.Inbound = slices.Clone(r.DLP.Outbound), slices.Clone(r.DLP.Inbound)
+	}
+	if r.Response != nil {
+		r.Response.Types = slices.Clone(r.Response.Types)
 	}
 	for i, m := range r.Matches {
 		r.Matches[i] = sidecars.Match{Paths: slices.Clone(m.Paths), Methods: slices.Clone(m.Methods), Headers: slices.Clone(m.Headers)}
 	}
 	return r
+}
+
+func clone[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	c := *p
+	return &c
 }

@@ -52,7 +52,7 @@ func (pr *prover) try(t *testing.T, seed uint64, n int) tally {
 		for range requestsPerPair {
 			sum.triples++
 			q := g.probe(children)
-			may, credential := child.allowed(q)
+			may, credential, scan := child.allowed(q)
 			if !proven {
 				continue
 			}
@@ -61,7 +61,7 @@ func (pr *prover) try(t *testing.T, seed uint64, n int) tally {
 				continue
 			}
 			sum.telling++
-			if does, with := parent.allowed(q); !does || with != credential {
+			if does, with, own := parent.allowed(q); !does || with != credential || own != scan && own != unseen {
 				sum.broken = describe(parents, children, q)
 				return sum
 			}
@@ -155,7 +155,7 @@ func TestGeneratorFindsBrokenProvers(t *testing.T) {
 			replaceMatch(pr, "headers", func(c, q *match) bool { return len(c.headers) >= len(q.headers) })
 		},
 	}
-	for _, what := range []string{"auth", "ports", "private", "git", "matches"} {
+	for _, what := range []string{"auth", "ports", "private", "git", "matches", "dlp", "response"} {
 		faults["no rule for "+what] = func(pr *prover) { replaceRoute(pr, what, func(_, _ *route) string { return "" }) }
 	}
 	for _, what := range []string{"methods", "paths", "headers"} {
@@ -212,6 +212,16 @@ func TestSubsetIsComplete(t *testing.T) {
 			r := &less[i]
 			r.GitFetch = false
 			prove("without git", less)
+			r.DLP = &sidecars.DLP{Outbound: []string{sidecars.DetectTokenPatterns, sidecars.DetectKnownSecrets, sidecars.DetectEntropy}, OnMatch: sidecars.OnMatchBlock}
+			prove("scanned for everything", less)
+			if r.Budget == nil {
+				r.Budget = &sidecars.Budget{Requests: 1}
+				prove("with a budget", less)
+			}
+			if r.Response == nil {
+				r.Response = &sidecars.ResponseRules{MaxBytes: 1}
+				prove("with rules for answers", less)
+			}
 			if len(r.Ports) > 1 {
 				r.Ports = r.Ports[1:]
 				prove("without a port", less)

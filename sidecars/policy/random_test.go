@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
@@ -43,6 +44,12 @@ func (g *generator) route() sidecars.Route {
 	}
 	if g.chance(25) {
 		r.Auth = &sidecars.Auth{Scheme: one(g, "Bearer", "token"), Slot: one(g, "A", "B")}
+		if g.chance(20) {
+			r.Auth.Scheme, r.Auth.Header = sidecars.SchemeHeader, one(g, "X-Key", "X-Token")
+		}
+	}
+	if g.chance(20) {
+		g.rules(&r)
 	}
 	if g.chance(40) {
 		r.Private = one(g, privateLists...)
@@ -56,6 +63,16 @@ func (g *generator) route() sidecars.Route {
 		}
 	}
 	return r
+}
+
+// rules draws what a route says beyond which requests it allows.
+func (g *generator) rules(r *sidecars.Route) {
+	r.DLP = one(g, nil, &sidecars.DLP{Outbound: []string{}}, &sidecars.DLP{Outbound: []string{sidecars.DetectKnownSecrets}},
+		&sidecars.DLP{Outbound: []string{sidecars.DetectTokenPatterns, sidecars.DetectKnownSecrets, sidecars.DetectEntropy}, OnMatch: sidecars.OnMatchBlock},
+		&sidecars.DLP{Inbound: []string{}}, &sidecars.DLP{OnMatch: sidecars.OnMatchRedact})
+	r.Budget = one(g, nil, &sidecars.Budget{Requests: 10}, &sidecars.Budget{Requests: 20, BytesOut: 5}, &sidecars.Budget{PerMinute: 3})
+	r.Response = one(g, nil, &sidecars.ResponseRules{MaxBytes: 5}, &sidecars.ResponseRules{Types: []string{"text/*"}},
+		&sidecars.ResponseRules{MaxBytes: 10, Types: []string{"text/html", "application/json"}})
 }
 
 var expressions = []string{`/a/.*`, `/a(/.*)?`, `/a.*`, `/a|/b`, `/a/(b|c)`, `(?i)/a/b`, `/a/[^/]+`, `.*`, `/(a|ab)/b`, `/a/b$|/a/c`, `a`, `/a/\S*b`, `/[ab]`}
@@ -151,7 +168,9 @@ func (g *generator) mutate(in []sidecars.Route) []sidecars.Route {
 
 func (g *generator) change(r *sidecars.Route) {
 	fresh := g.route()
-	switch g.IntN(8) {
+	switch g.IntN(9) {
+	case 8:
+		g.rules(r)
 	case 0:
 		r.Ports = fresh.Ports
 	case 1:
@@ -204,26 +223,54 @@ type probe struct {
 	exact bool // the address is this machine's own, or a cloud's metadata
 	// own says that the agent sends a credential of its own.
 	own bool
+	// secret is the detector that would find something in the request; "" = none.
+	secret string
+	// kind and size are the answer's.
+	kind string
+	size int64
 }
 
 // allowed is all that the proxy decides by, up to the dialling. What the
 // decision itself does not say is put beside it: the credential that the
-// server sees.
-func (p *Policy) allowed(q probe) (allow bool, credential string) {
+// server sees, and what a scan makes of the request.
+func (p *Policy) allowed(q probe) (allow bool, credential, scan string) {
 	d := p.Decide(q.Request)
 	if !d.Allow {
-		return false, ""
+		return false, "", ""
 	}
 	if private := q.addr.IsPrivate(); (private || q.exact) && !p.Private(d.Route).Permits(q.addr, q.exact) {
-		return false, ""
+		return false, "", ""
 	}
-	if auth := p.routes[d.Route].in.Auth; auth != nil {
-		return true, auth.Scheme + " " + auth.Slot
+	r := &p.routes[d.Route]
+	if scan = r.scan(q.secret); scan == sidecars.OnMatchBlock || !r.answers(q.kind, q.size) {
+		return false, "", ""
+	}
+	if auth := r.in.Auth; auth != nil {
+		return true, auth.Scheme + auth.Header + " " + auth.Slot, scan
 	}
 	if q.own {
-		return true, "own"
+		return true, "own", scan
 	}
-	return true, ""
+	return true, "", scan
+}
+
+// unseen is a request in which no scan finds anything.
+const unseen = "passes unseen"
+
+func (r *route) scan(secret string) string {
+	if d := dlpOf(r); secret != "" && slices.Contains(d.Outbound, secret) {
+		return d.OnMatch
+	}
+	return unseen
+}
+
+func (r *route) answers(kind string, size int64) bool {
+	a := r.in.Response
+	if a == nil {
+		return true
+	}
+	top, _, _ := strings.Cut(kind, "/")
+	return (a.MaxBytes == 0 || size <= a.MaxBytes) && (len(a.Types) == 0 || slices.Contains(a.Types, kind) || slices.Contains(a.Types, top+"/*"))
 }
 
 // aim lets a request resemble what a match wants.
@@ -250,6 +297,8 @@ func (g *generator) probe(routes []sidecars.Route) probe {
 	q := probe{
 		addr:  netip.MustParseAddr(one(g, "1.1.1.1", "1.1.1.1", "1.1.1.1", "1.1.1.1", "10.0.0.1", "10.0.0.1", "10.0.0.2", "10.1.0.1", "10.2.0.1", "fd00::1", "fd01::1")),
 		exact: g.chance(15), own: g.chance(20),
+		secret: one(g, "", sidecars.DetectTokenPatterns, sidecars.DetectKnownSecrets, sidecars.DetectEntropy),
+		kind:   one(g, "text/html", "text/plain", "application/json"), size: int64(one(g, 1, 5, 6, 10, 11)),
 	}
 	q.Request = Request{
 		Scheme: one(g, "https", "https", "https", "http"), Port: one(g, 443, 443, 80, 8443), Method: one(g, "GET", "GET", "POST", "DELETE", "PUT"),

@@ -11,7 +11,7 @@ import (
 // to do, beyond its parent's.
 type BeyondError struct {
 	Host   string // of the route
-	What   string // "host", "ports", "auth", "private", "git", "matches"
+	What   string // "host", "ports", "auth", "private", "git", "matches", "dlp", "response", "budget"
 	Detail string // one clause
 }
 
@@ -32,6 +32,9 @@ func (e *BeyondError) Error() string {
 //
 // An address listed by itself in private allows more than a range around it
 // does (see Private.Permits), so it needs the same entry in the parent.
+//
+// A budget counts for one route of one bottle, so all of the child's routes
+// that one of the parent's decides must together stay within its budget.
 func Subset(child, parent *Policy) error {
 	return newProver().subset(child, parent)
 }
@@ -45,6 +48,8 @@ type prover struct {
 	routes   []routeRule
 	matches  []matchRule
 	paths    func(child, parent *pathRule) bool
+	// spendFreely leaves budgets out of the proof.
+	spendFreely bool
 }
 
 type routeRule struct {
@@ -71,11 +76,14 @@ func newProver() *prover {
 		{"private", privateWithin},
 		{"git", gitWithin},
 		{"matches", pr.matchesWithin},
+		{"dlp", dlpWithin},
+		{"response", responseWithin},
 	}
 	return pr
 }
 
 func (pr *prover) subset(child, parent *Policy) error {
+	uses := spending{}
 	for i := range child.routes {
 		c := &child.routes[i]
 		rivals, ok := pr.deciders(child, parent, i)
@@ -85,6 +93,9 @@ func (pr *prover) subset(child, parent *Policy) error {
 		for _, j := range rivals {
 			if err := pr.routeWithin(c, &parent.routes[j]); err != nil {
 				return err
+			}
+			if detail := uses.add(c, &parent.routes[j], j); detail != "" && !pr.spendFreely {
+				return &BeyondError{Host: c.in.Host, What: "budget", Detail: detail}
 			}
 		}
 	}

@@ -74,6 +74,10 @@ func TestSubset(t *testing.T) {
 		{"other header value", []sidecars.Route{{Host: "a.test", Matches: with("exact", "1")}}, []sidecars.Route{{Host: "a.test", Matches: with("exact", "2")}}, "matches", "X-A"},
 		{"value of an expression", []sidecars.Route{{Host: "a.test", Matches: with("regex", "1|2")}}, []sidecars.Route{{Host: "a.test", Matches: with("exact", "2")}}, "", ""},
 		{"expression over a value", []sidecars.Route{{Host: "a.test", Matches: with("exact", "1")}}, []sidecars.Route{{Host: "a.test", Matches: with("regex", "1")}}, "matches", "X-A"},
+		{"auth in another header", []sidecars.Route{{Host: "a.test", Auth: &sidecars.Auth{Scheme: "header", Header: "X-Key", Slot: "A"}}},
+			[]sidecars.Route{{Host: "a.test", Auth: &sidecars.Auth{Scheme: "header", Header: "X-Token", Slot: "A"}}}, "auth", "another credential"},
+		{"same header", []sidecars.Route{{Host: "*.a.test", Auth: &sidecars.Auth{Scheme: "header", Header: "X-Key", Slot: "A"}}},
+			[]sidecars.Route{{Host: "x.a.test", Auth: &sidecars.Auth{Scheme: "header", Header: "X-Key", Slot: "A"}}}, "", ""},
 		{"header dropped", []sidecars.Route{{Host: "a.test", Matches: with("regex", ".*")}}, []sidecars.Route{{Host: "a.test", Matches: by("GET")}}, "matches", "GET"},
 	}
 	for _, tt := range tests {
@@ -90,6 +94,94 @@ func TestSubset(t *testing.T) {
 				t.Errorf("error = %#v, want one about %s with %q", err, tt.what, tt.detail)
 			}
 		})
+	}
+}
+
+func TestSubsetOfRules(t *testing.T) {
+	scan := func(d sidecars.DLP) sidecars.Route { return sidecars.Route{Host: "a.test", DLP: &d} }
+	spend := func(b sidecars.Budget) sidecars.Route { return sidecars.Route{Host: "a.test", Budget: &b} }
+	answer := func(a sidecars.ResponseRules) sidecars.Route { return sidecars.Route{Host: "a.test", Response: &a} }
+	plain, all := sidecars.Route{Host: "a.test"}, []string{sidecars.DetectTokenPatterns, sidecars.DetectKnownSecrets}
+	tests := []struct {
+		name          string
+		parent, child sidecars.Route
+		what, detail  string // "" is a subset
+	}{
+		{"default scan by name", plain, scan(sidecars.DLP{Outbound: all, Inbound: []string{sidecars.DetectInjection}}), "", ""},
+		{"default scan of named", scan(sidecars.DLP{Outbound: all}), plain, "", ""},
+		{"no scan of the default", plain, scan(sidecars.DLP{Outbound: []string{}}), "dlp", "requests would not be scanned for token_patterns"},
+		{"answers unscanned", plain, scan(sidecars.DLP{Inbound: []string{}}), "dlp", "answers would not be scanned for naive_injection_detection"},
+		{"default of none", scan(sidecars.DLP{Outbound: []string{}, Inbound: []string{}}), plain, "", ""},
+		{"entropy dropped", scan(sidecars.DLP{Outbound: append(all, sidecars.DetectEntropy)}), plain, "dlp", "entropy"},
+		{"blocks", plain, scan(sidecars.DLP{OnMatch: sidecars.OnMatchBlock}), "", ""},
+		{"asks instead of blocking", scan(sidecars.DLP{OnMatch: sidecars.OnMatchBlock}), scan(sidecars.DLP{OnMatch: sidecars.OnMatchSupervise}), "dlp", `"supervise"`},
+		{"default instead of blocking", scan(sidecars.DLP{OnMatch: sidecars.OnMatchBlock}), plain, "dlp", `answered with ""`},
+		{"redacts instead of asking", scan(sidecars.DLP{OnMatch: sidecars.OnMatchSupervise}), scan(sidecars.DLP{OnMatch: sidecars.OnMatchRedact}), "dlp", `"redact"`},
+
+		{"budget within", spend(sidecars.Budget{Requests: 10}), spend(sidecars.Budget{Requests: 10, PerMinute: 1}), "", ""},
+		{"budget added", plain, spend(sidecars.Budget{Requests: 10}), "", ""},
+		{"budget dropped", spend(sidecars.Budget{Requests: 10}), plain, "budget", "at most 10 requests"},
+		{"budget exceeded", spend(sidecars.Budget{BytesOut: 1 << 20}), spend(sidecars.Budget{BytesOut: 1<<20 + 1}), "budget", "1 MiB out"},
+		{"another column", spend(sidecars.Budget{BytesIn: 1500}), spend(sidecars.Budget{Requests: 1}), "budget", "1500 bytes in"},
+		{"faster", spend(sidecars.Budget{PerMinute: 6}), spend(sidecars.Budget{PerMinute: 7}), "budget", "6 a minute"},
+
+		{"answers within", answer(sidecars.ResponseRules{MaxBytes: 10, Types: []string{"text/*"}}), answer(sidecars.ResponseRules{MaxBytes: 9, Types: []string{"text/html"}}), "", ""},
+		{"answers unbounded", answer(sidecars.ResponseRules{MaxBytes: 1 << 30}), plain, "response", "larger than 1 GiB"},
+		{"answers larger", answer(sidecars.ResponseRules{MaxBytes: 10}), answer(sidecars.ResponseRules{MaxBytes: 11}), "response", "larger than 10 bytes"},
+		{"any type", answer(sidecars.ResponseRules{Types: []string{"text/html"}}), answer(sidecars.ResponseRules{MaxBytes: 1}), "response", "only text/html"},
+		{"wider type", answer(sidecars.ResponseRules{Types: []string{"text/html"}}), answer(sidecars.ResponseRules{Types: []string{"text/*"}}), "response", "text/*"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			err := Subset(compile(t, tt.child), compile(t, tt.parent))
+			var beyond *BeyondError
+			switch {
+			case tt.what == "" && err != nil:
+				t.Errorf("error = %v, want a proof", err)
+			case tt.what != "" && (!errors.As(err, &beyond) || beyond.What != tt.what || !strings.Contains(beyond.Detail, tt.detail)):
+				t.Errorf("error = %v, want one about %s with %q", err, tt.what, tt.detail)
+			}
+		})
+	}
+}
+
+// TestBudgetsAddUp: a budget is a route's, so that several routes of a child under
+// one of the parent's share what is there.
+func TestBudgetsAddUp(t *testing.T) {
+	spend := func(host string, n int64) sidecars.Route {
+		return sidecars.Route{Host: host, Budget: &sidecars.Budget{Requests: n}}
+	}
+	parent := compile(t, spend("*.a.test", 10), sidecars.Route{Host: "free.a.test"})
+	tests := []struct {
+		name  string
+		child []sidecars.Route
+		want  bool
+	}{
+		{"one", []sidecars.Route{spend("x.a.test", 10)}, true},
+		{"two halves", []sidecars.Route{spend("x.a.test", 5), spend("y.a.test", 5)}, true},
+		{"two wholes", []sidecars.Route{spend("x.a.test", 10), spend("y.a.test", 10)}, false},
+		{"wildcard and name", []sidecars.Route{spend("*.a.test", 10), spend("x.a.test", 1)}, false},
+		{"name of its own", []sidecars.Route{spend("x.a.test", 10), {Host: "free.a.test"}}, true},
+		{"one of them unbounded", []sidecars.Route{spend("x.a.test", 1), {Host: "y.a.test"}}, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := Subset(compile(t, tt.child...), parent); (err == nil) != tt.want {
+				t.Errorf("error = %v", err)
+			}
+		})
+	}
+	careless := newProver()
+	careless.spendFreely = true
+	if err := careless.subset(compile(t, tests[2].child...), parent); err != nil {
+		t.Errorf("without the rule: %v", err)
+	}
+	var no *NarrowError
+	if _, err := Narrow(parent, NarrowRequest{Hosts: []string{"x.a.test", "y.a.test"}}); !errors.As(err, &no) || !strings.Contains(no.Problem, "cannot be shared") {
+		t.Errorf("splitting a budget: %v", err)
+	}
+	if left, err := Narrow(parent, NarrowRequest{Hosts: []string{"x.a.test"}}); err != nil || len(left) != 1 || left[0].Budget.Requests != 10 {
+		t.Errorf("one of a wildcard: %+v, %v", left, err)
 	}
 }
 

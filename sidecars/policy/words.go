@@ -30,6 +30,7 @@ func Words(r sidecars.Route) string {
 	if len(r.Private) > 0 {
 		notes = append(notes, "private addresses allowed")
 	}
+	notes = append(notes, ruleWords(r)...)
 	if len(notes) == 0 {
 		return r.Host
 	}

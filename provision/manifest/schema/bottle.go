@@ -30,10 +30,14 @@ type route struct {
 	Matches []match `json:"matches,omitempty" jsonschema:"minItems=1,maxItems=64" jsonschema_description:"A request must satisfy one of them. Default: the whole host"`
 	Git     *git    `json:"git,omitempty" jsonschema_description:"Git over HTTPS"`
 	DLP     *dlp    `json:"dlp,omitempty" jsonschema_description:"How traffic is scanned. Default: every detector but entropy"`
+
+	Budget   *budget   `json:"budget,omitempty" jsonschema_description:"What one bottle may use of the route in its life. Default: no bound"`
+	Response *response `json:"response,omitempty" jsonschema_description:"What may be answered. Default: anything"`
 }
 
 type auth struct {
-	Scheme   string   `json:"scheme" jsonschema:"enum=Bearer,enum=token" jsonschema_description:"Scheme of the Authorization header"`
+	Scheme   string   `json:"scheme" jsonschema:"enum=Bearer,enum=token,enum=Basic,enum=header" jsonschema_description:"Scheme of the Authorization header; header puts the credential into another one"`
+	Header   string   `json:"header,omitempty" jsonschema:"minLength=1,maxLength=128" jsonschema_description:"The other header, such as X-Api-Key. Needed with the scheme header, and only there"`
 	TokenRef variable `json:"token_ref" jsonschema_description:"Host variable that holds the credential"`
 }
 
@@ -62,6 +66,18 @@ type dlp struct {
 	Outbound outbound `json:"outbound_detectors,omitempty" jsonschema_description:"Detectors for requests. entropy is opt-in and only warns"`
 	Inbound  inbound  `json:"inbound_detectors,omitempty" jsonschema_description:"Detectors for answers"`
 	OnMatch  string   `json:"outbound_on_match,omitempty" jsonschema:"enum=supervise,enum=redact,enum=block" jsonschema_description:"What happens to a request that holds a secret"`
+}
+
+type budget struct {
+	Requests  int       `json:"requests,omitempty" jsonschema:"minimum=1,maximum=281474976710656" jsonschema_description:"Requests"`
+	BytesOut  byteCount `json:"bytes_out,omitempty" jsonschema_description:"Bytes of bodies to the server"`
+	BytesIn   byteCount `json:"bytes_in,omitempty" jsonschema_description:"Bytes of bodies from the server"`
+	PerMinute int       `json:"per_minute,omitempty" jsonschema:"minimum=1,maximum=1048576" jsonschema_description:"Requests that may begin within a minute"`
+}
+
+type response struct {
+	MaxBytes byteCount   `json:"max_bytes,omitempty" jsonschema_description:"Bytes of one answer's body"`
+	Types    []mediaType `json:"types,omitempty" jsonschema:"minItems=1,maxItems=32,uniqueItems=true" jsonschema_description:"Media types, such as application/json or text/*"`
 }
 
 type gate struct {

@@ -9,25 +9,27 @@ import (
 // Kinds of values that a Go type alone does not describe. Their titles stand in
 // the reference.
 type (
-	name     string
-	names    []string
-	variable string
-	host     string
-	cidr     string
-	method   string
-	duration string
-	size     string
-	image    string
-	hostPath string
-	sshURL   string
-	httpsURL string
-	skill    string
-	port     int
-	logLevel int
-	env      map[string]string
-	repos    map[string]repo
-	outbound []string
-	inbound  []string
+	name      string
+	names     []string
+	variable  string
+	host      string
+	cidr      string
+	method    string
+	duration  string
+	size      string
+	byteCount string
+	mediaType string
+	image     string
+	hostPath  string
+	sshURL    string
+	httpsURL  string
+	skill     string
+	port      int
+	logLevel  int
+	env       map[string]string
+	repos     map[string]repo
+	outbound  []string
+	inbound   []string
 )
 
 const (
@@ -74,6 +76,26 @@ func (duration) JSONSchema() *jsonschema.Schema {
 
 func (size) JSONSchema() *jsonschema.Schema {
 	return text("size", `^[0-9]{1,12}(KiB|MiB|GiB|TiB)$`, 16)
+}
+
+// JSONSchema takes a number, or a size.
+func (byteCount) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Title: "bytes, or size", OneOf: []*jsonschema.Schema{
+		{Type: "integer", Minimum: "1", Maximum: "281474976710656"}, size("").JSONSchema(),
+	}}
+}
+
+func (mediaType) JSONSchema() *jsonschema.Schema {
+	return text("media type", `^[A-Za-z0-9!#$&^_.+-]+/([A-Za-z0-9!#$&^_.+-]+|\*)$`, 127)
+}
+
+// JSONSchemaExtend demands a header's name where one is used.
+func (auth) JSONSchemaExtend(s *jsonschema.Schema) {
+	named := jsonschema.NewProperties()
+	named.Set("scheme", &jsonschema.Schema{Const: "header"})
+	s.If = &jsonschema.Schema{Properties: named}
+	s.Then = &jsonschema.Schema{Required: []string{"header"}}
+	s.Else = &jsonschema.Schema{Not: &jsonschema.Schema{Required: []string{"header"}}}
 }
 
 func (image) JSONSchema() *jsonschema.Schema {
@@ -143,6 +165,12 @@ func (match) JSONSchemaExtend(s *jsonschema.Schema) {
 	one := uint64(1)
 	s.MinProperties = &one
 }
+
+// JSONSchemaExtend refuses a budget that bounds nothing.
+func (budget) JSONSchemaExtend(s *jsonschema.Schema) { match{}.JSONSchemaExtend(s) }
+
+// JSONSchemaExtend refuses rules that allow everything.
+func (response) JSONSchemaExtend(s *jsonschema.Schema) { match{}.JSONSchemaExtend(s) }
 
 func (outbound) JSONSchema() *jsonschema.Schema {
 	return detectors("token_patterns", "known_secrets", "entropy")
