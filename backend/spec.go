@@ -83,6 +83,8 @@ type Capabilities struct {
 	MultiUser bool
 	// Images is true when AgentSpec.Image may name an OCI image.
 	Images bool
+	// TTY is true when Command.TTY works.
+	TTY bool
 	// Walls in force, and those missing with the reason, for the report.
 	Walls   []string
 	Missing []Missing
@@ -193,16 +195,46 @@ type Command struct {
 	// Grace is the time between SIGTERM and SIGKILL when ctx ends; at most
 	// one second, zero kills at once.
 	Grace time.Duration
+	// TTY gives the command a terminal; nil = none.
+	TTY *TTY
+}
+
+// Environ is Env with what the terminal adds, which Env may say differently.
+func (c Command) Environ() []string {
+	if c.TTY == nil || c.TTY.Term == "" {
+		return c.Env
+	}
+	return append([]string{"TERM=" + c.TTY.Term}, c.Env...)
+}
+
+// TTY is a pseudo terminal of the guest's own, never one of this host: it is the
+// controlling terminal of a session that the command leads, and all three of its
+// streams. Its output comes as Stdout, with nothing at Stderr. What comes from
+// Stdin is typed, so that ctrl-C is the byte 3; the end of Stdin is typed as the
+// terminal's end-of-file character where lines are edited, and is nothing
+// elsewhere. Nobody types where Stdin is nil. The terminal is hung up when the
+// command has ended.
+type TTY struct {
+	Term string // the variable TERM; "" leaves it as it is
+	Size WindowSize
+}
+
+// WindowSize is the size of a terminal in characters; zero is not known.
+type WindowSize struct {
+	Rows uint16 `json:"rows"`
+	Cols uint16 `json:"cols"`
 }
 
 // Streams are the standard streams of a command. A nil Stdin is empty, a nil
 // writer discards. Signals received from Signals are sent to the command's
-// process tree (numbers as on Linux).
+// process tree (numbers as on Linux), and sizes from Resize become those of its
+// terminal.
 type Streams struct {
 	Stdin   io.Reader
 	Stdout  io.Writer
 	Stderr  io.Writer
 	Signals <-chan int
+	Resize  <-chan WindowSize
 }
 
 // PipeEnd is one end of a pipe that was made for a command alone. As a Stdin or

@@ -246,6 +246,12 @@ func (w *waiter) Write(p []byte) (int, error) {
 	return w.text.Write(p)
 }
 
+func (w *waiter) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.String()
+}
+
 func (w *waiter) has(s string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

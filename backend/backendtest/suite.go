@@ -47,7 +47,7 @@ const (
 const canaryEnv = "BACKENDTEST_CANARY"
 
 // Run runs every case against the backend of f. Guests must have /bin/sh and
-// the commands cat, sleep, env, id, stat, kill and setsid, and GuestBinary must
+// the commands cat, sleep, env, id, stat, kill, setsid, head, stty and tty, and GuestBinary must
 // serve the verbs of archive.GuestMain and selftest.GuestMain.
 //
 // Each group of cases shares a bottle, because a user's commands do too: a
@@ -65,6 +65,7 @@ func Run(t *testing.T, f Factory) {
 	t.Run("Check", s.check)
 	t.Run("Lifecycle", s.lifecycle)
 	t.Run("Exec", s.exec)
+	t.Run("Terminal", s.terminal)
 	t.Run("Kill", s.kill)
 	t.Run("Copy", s.copy)
 	t.Run("List", s.list)

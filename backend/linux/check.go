@@ -49,6 +49,7 @@ func (b *Backend) Check(ctx context.Context) (backend.Capabilities, error) {
 		Isolation: []string{isolationNamespace},
 		Services:  []sidecars.Service{sidecars.Egress},
 		MultiUser: multi,
+		TTY:       true,
 		Walls: []string{
 			"namespaces: user, mount, pid, network, ipc, uts, cgroup",
 			"no network but loopback; the sidecar's listeners are passed in as descriptors",

@@ -16,6 +16,7 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/frame"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/shim"
+	"github.com/bottle-mcp/bottle-mcp/backend/terminal"
 )
 
 // Timings of a command's end.
@@ -23,6 +24,9 @@ const (
 	// drainTime is how long output is still read after the command ended, when
 	// something it left behind holds the pipe open.
 	drainTime = 200 * time.Millisecond
+	// ttyDrainTime is the same where PID 1 alone has the pipe and has ended its
+	// output: only a slow reader on this side keeps it.
+	ttyDrainTime = 10 * time.Second
 	// maxGrace is the longest time between SIGTERM and SIGKILL.
 	maxGrace = time.Second
 	// killTime is how long the guest may take to kill a tree.
@@ -44,18 +48,25 @@ func (b *Backend) Exec(ctx context.Context, id backend.ID, cmd backend.Command, 
 		return backend.ExitStatus{}, err
 	}
 	defer func() { _ = conn.Close() }()
+	req := shim.Request{Op: shim.OpExec, Argv: raw(cmd.Argv), Dir: []byte(cmd.Dir), User: cmd.User, Env: raw(cmd.Environ())}
+	drain := drainTime
+	if cmd.TTY != nil {
+		input := terminal.NewInput(streams)
+		defer input.Close()
+		streams.Stdin, streams.Stderr = input, nil
+		req.TTY, drain = &cmd.TTY.Size, ttyDrainTime
+	}
 	p, err := newPipes(streams)
 	if err != nil {
 		return backend.ExitStatus{}, fmt.Errorf("run a command in bottle %s: %w", id, err)
 	}
 	defer p.close()
-	req := shim.Request{Op: shim.OpExec, Argv: raw(cmd.Argv), Dir: []byte(cmd.Dir), User: cmd.User, Env: raw(cmd.Env)}
 	if err := conn.Send(req, p.guestFDs()...); err != nil {
 		return backend.ExitStatus{}, fmt.Errorf("run a command in bottle %s: %w", id, errors.Join(err, backend.ErrNotRunning))
 	}
 	p.start()
 	st, err := await(ctx, conn, cmd.Grace, streams.Signals)
-	p.drain()
+	p.drain(ctx, drain)
 	if err != nil {
 		return st, fmt.Errorf("run a command in bottle %s: %w", id, err)
 	}
@@ -194,7 +205,10 @@ func (p *pipes) start() {
 	}
 	for i, to := range map[int]io.Writer{1: p.streams.Stdout, 2: p.streams.Stderr} {
 		if r := p.host[i]; r != nil {
-			p.output.Go(func() { _, _ = io.Copy(to, r) })
+			p.output.Go(func() {
+				_, _ = io.Copy(to, r)
+				_ = r.Close() // whoever still writes learns that nobody reads
+			})
 		}
 	}
 	go func() {
@@ -204,8 +218,11 @@ func (p *pipes) start() {
 }
 
 // drain reads what is left of the output, for a while, and lets go.
-func (p *pipes) drain() {
-	t := time.NewTimer(drainTime)
+func (p *pipes) drain(ctx context.Context, within time.Duration) {
+	if ctx.Err() != nil {
+		within = drainTime
+	}
+	t := time.NewTimer(within)
 	defer t.Stop()
 	select {
 	case <-p.outputDone:

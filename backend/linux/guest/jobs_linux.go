@@ -11,6 +11,7 @@ import (
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/frame"
+	"github.com/bottle-mcp/bottle-mcp/backend/terminal"
 )
 
 // spareProcesses is how many processes and threads PID 1 may have above the
@@ -24,6 +25,11 @@ type job struct {
 	pid    int
 	marker uint64
 	status chan backend.ExitStatus
+	// terminal is the command's, nil = none. Its output is delivered before the
+	// end is told, unless dead says that the tree was killed.
+	terminal *terminal.Session
+	dead     chan struct{}
+	once     sync.Once
 	// killed is held while the job's tree is being killed: the end of a
 	// cancelled command is told when its whole tree has gone.
 	killed sync.WaitGroup
@@ -63,6 +69,9 @@ func (s *server) exec(req Request, files []*os.File) {
 	}
 	go func() {
 		st := <-j.status
+		if j.terminal != nil {
+			j.terminal.End(j.dead)
+		}
 		j.killed.Wait()
 		s.mu.Lock()
 		delete(s.jobs, j.id)
@@ -89,20 +98,20 @@ func (s *server) start(req Request, files []*os.File) (*job, backend.ExitStatus)
 	if path == "" {
 		return nil, status
 	}
-	attr := &syscall.ProcAttr{
-		Dir: dir, Env: env,
-		Files: []uintptr{files[0].Fd(), files[1].Fd(), files[2].Fd()},
-		Sys:   &syscall.SysProcAttr{Setsid: true},
-	}
+	c := command{path: path, argv: argv, attr: &syscall.ProcAttr{Dir: dir, Env: env, Sys: &syscall.SysProcAttr{Setsid: true}}}
 	if s.cfg.Multi {
-		attr.Sys.Credential = &syscall.Credential{Uid: who.uid, Gid: who.gid}
+		c.attr.Sys.Credential = &syscall.Credential{Uid: who.uid, Gid: who.gid}
+	}
+	if err := s.connect(&c, req.TTY, who, files); err != nil {
+		return nil, failed(126, err.Error())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, busy := s.jobs[req.Job]; busy {
+		c.abandon()
 		return nil, failed(126, "the job number is in use")
 	}
-	return s.fork(req.Job, command{path, argv, attr})
+	return s.fork(req.Job, c)
 }
 
 // command is what execve gets.
@@ -110,25 +119,32 @@ type command struct {
 	path string
 	argv []string
 	attr *syscall.ProcAttr
+	tty  *commandTTY // nil = none
 }
 
 // fork starts the process with the next marker. The caller holds mu.
 func (s *server) fork(id uint64, c command) (*job, backend.ExitStatus) {
 	marker := s.next
-	if err := markJob(marker); err != nil {
-		return nil, failed(126, err.Error())
+	err := markJob(marker)
+	var restore func()
+	if err == nil {
+		restore, err = limitProcesses(s.cfg)
 	}
-	restore, err := limitProcesses(s.cfg)
 	if err != nil {
+		c.abandon()
 		return nil, failed(126, err.Error())
 	}
 	pid, _, err := syscall.StartProcess(c.path, c.argv, c.attr)
 	restore()
 	if err != nil {
+		c.abandon()
 		return nil, startFailure(c.path, err)
 	}
 	s.next--
-	j := &job{id: id, pid: pid, marker: marker, status: make(chan backend.ExitStatus, 1)}
+	j := &job{id: id, pid: pid, marker: marker, status: make(chan backend.ExitStatus, 1), dead: make(chan struct{})}
+	if c.tty != nil {
+		j.terminal = c.tty.start()
+	}
 	s.jobs[j.id] = j
 	s.pids[pid] = j
 	return j, backend.ExitStatus{}

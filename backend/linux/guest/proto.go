@@ -47,11 +47,14 @@ type Request struct {
 	Job uint64 `json:"job"`
 	// Argv, Dir and Env are bytes: Linux does not ask for UTF-8 and JSON
 	// strings would bend what is not.
-	Argv   [][]byte `json:"argv,omitempty"`
-	Dir    []byte   `json:"dir,omitempty"`
-	User   string   `json:"user,omitempty"`
-	Env    [][]byte `json:"env,omitempty"`
-	Signal int      `json:"signal,omitempty"`
+	Argv [][]byte `json:"argv,omitempty"`
+	Dir  []byte   `json:"dir,omitempty"`
+	User string   `json:"user,omitempty"`
+	Env  [][]byte `json:"env,omitempty"`
+	// TTY asks for a terminal of that size. The first descriptor is then a stream
+	// of package terminal, the second gets the output, the third is not used.
+	TTY    *backend.WindowSize `json:"tty,omitempty"`
+	Signal int                 `json:"signal,omitempty"`
 }
 
 // Event operations.

@@ -173,6 +173,10 @@ func hostRoots() []byte {
 	return nil
 }
 
+// maxTerminals keeps a guest from using up the host's, of which there are some
+// thousand for all.
+const maxTerminals = "512"
+
 func (b *rootBuilder) devices() {
 	b.mkdir("/dev", 0o755)
 	b.mount("tmpfs", staging+"/dev", "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, "mode=0755,size=64k")
@@ -187,7 +191,7 @@ func (b *rootBuilder) devices() {
 		b.symlink(target, "/dev/"+name)
 	}
 	b.mkdir("/dev/pts", 0o755)
-	b.mount("devpts", staging+"/dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620")
+	b.mount("devpts", staging+"/dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,max="+maxTerminals)
 	b.mkdir("/dev/shm", 0o755)
 }
 

@@ -64,6 +64,8 @@ func (s *server) kill(id uint64) {
 		return
 	}
 	defer j.killed.Done()
+	// Nobody waits for its output any more.
+	defer j.once.Do(func() { close(j.dead) })
 	for pause := time.Millisecond; ; pause = min(2*pause, 20*time.Millisecond) {
 		s.freeze(j.marker)
 		s.mu.Lock()

@@ -106,7 +106,7 @@ func (s *shim) exec(c *frame.Conn, req Request, files []*os.File) {
 		s.giveToGuest(fds[i])
 	}
 	g := s.guest.conn
-	err = g.Send(guest.Request{Op: guest.OpExec, Job: id, Argv: req.Argv, Dir: req.Dir, User: req.User, Env: req.Env}, fds...)
+	err = g.Send(guest.Request{Op: guest.OpExec, Job: id, Argv: req.Argv, Dir: req.Dir, User: req.User, Env: req.Env, TTY: req.TTY}, fds...)
 	if err != nil {
 		reply(c, fmt.Errorf("start the command: %w", errors.Join(err, backend.ErrNotRunning)))
 		return

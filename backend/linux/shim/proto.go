@@ -43,13 +43,16 @@ const (
 // Request is one frame from a server. Every connection begins with one; an
 // exec connection carries signal and kill frames after it.
 type Request struct {
-	Op     string   `json:"op"`
-	Agent  *Agent   `json:"agent,omitempty"`
-	Argv   [][]byte `json:"argv,omitempty"`
-	Dir    []byte   `json:"dir,omitempty"`
-	User   string   `json:"user,omitempty"`
-	Env    [][]byte `json:"env,omitempty"`
-	Signal int      `json:"signal,omitempty"`
+	Op    string   `json:"op"`
+	Agent *Agent   `json:"agent,omitempty"`
+	Argv  [][]byte `json:"argv,omitempty"`
+	Dir   []byte   `json:"dir,omitempty"`
+	User  string   `json:"user,omitempty"`
+	Env   [][]byte `json:"env,omitempty"`
+	// TTY asks for a terminal of that size; the first descriptor is then a
+	// stream of package terminal.
+	TTY    *backend.WindowSize `json:"tty,omitempty"`
+	Signal int                 `json:"signal,omitempty"`
 }
 
 // Agent starts the guest's second half.
