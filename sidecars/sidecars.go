@@ -27,6 +27,22 @@ const (
 	GitHTTPPort   = 9420
 )
 
+// Port is where the guest reaches a daemon, of GitGate the smart HTTP one; 0 =
+// the daemon is not known.
+func (s Service) Port() int {
+	switch s {
+	case Egress:
+		return EgressPort
+	case Supervise:
+		return SupervisePort
+	case GitGate:
+		return GitHTTPPort
+	case Bottles:
+		return BottlesPort
+	}
+	return 0
+}
+
 // DaemonsEnv is the variable that tells a sidecar which daemons to run: a
 // comma-separated list of Service names; unset means all of them.
 const DaemonsEnv = "BOT_BOTTLE_SIDECAR_DAEMONS"

@@ -27,6 +27,9 @@ type Bed struct {
 	// LaunchTime is what a launch may take, beside what the embedded engine
 	// needs.
 	LaunchTime time.Duration
+	// Ask is the path on this host of a program for guests that is package ask;
+	// "" where GuestBinary serves it as "guest ask".
+	Ask string
 }
 
 // Factory makes a backend with fresh state and an owner of its own; it cleans
@@ -47,8 +50,9 @@ const (
 const canaryEnv = "BACKENDTEST_CANARY"
 
 // Run runs every case against the backend of f. Guests must have /bin/sh and
-// the commands cat, sleep, env, id, stat, kill, setsid, head, stty and tty, and GuestBinary must
-// serve the verbs of archive.GuestMain and selftest.GuestMain.
+// the commands cat, sleep, env, id, stat, kill, setsid, head, stty and tty, and
+// GuestBinary must serve the verbs of archive.GuestMain and selftest.GuestMain,
+// and ask.Main where the bed names no other program.
 //
 // Each group of cases shares a bottle, because a user's commands do too: a
 // case that leaves something behind is found by the next.
@@ -72,6 +76,7 @@ func Run(t *testing.T, f Factory) {
 	t.Run("Owners", func(t *testing.T) { s.owners(t, f(t)) })
 	t.Run("Limits", s.limits)
 	t.Run("Isolation", s.isolation)
+	t.Run("Bottles", s.bottles)
 	t.Run("Expiry", s.expiry)
 }
 

@@ -19,7 +19,6 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/guest"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/shim"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/walls"
-	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
 
 // isolationNamespace is the only isolation class so far.
@@ -47,7 +46,7 @@ func (b *Backend) Check(ctx context.Context) (backend.Capabilities, error) {
 	caps := backend.Capabilities{
 		Detail:    detail(multi),
 		Isolation: []string{isolationNamespace},
-		Services:  []sidecars.Service{sidecars.Egress},
+		Services:  services(),
 		MultiUser: multi,
 		TTY:       true,
 		Walls: []string{

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/backend/backendtest/ask"
 	"github.com/bottle-mcp/bottle-mcp/provision/selftest"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/ca"
@@ -28,6 +29,9 @@ func TestMain(m *testing.M) {
 	}
 	if len(args) == 2 && args[0] == "guest" && args[1] == "selftest" {
 		os.Exit(selftest.GuestMain(context.Background(), os.Stdin, os.Stdout))
+	}
+	if len(args) >= 2 && args[0] == "guest" && args[1] == "ask" {
+		os.Exit(ask.Main(context.Background(), args[2:], ask.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 	}
 	os.Exit(m.Run())
 }

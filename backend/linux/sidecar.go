@@ -17,6 +17,7 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/jail"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/shim"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/bottles"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/egress"
 )
 
@@ -30,14 +31,8 @@ func (b *Backend) StartSidecar(ctx context.Context, spec backend.SidecarSpec) (b
 	if !spec.Expires.After(time.Now()) {
 		return backend.Endpoints{}, fmt.Errorf("bottle %s would have expired already: give it a time in the future", spec.ID)
 	}
-	for _, svc := range spec.Services {
-		if svc != sidecars.Egress {
-			return backend.Endpoints{}, fmt.Errorf("backend %s cannot serve %q yet: take it out of the bottle", Name, svc)
-		}
-	}
-	// The sidecar would say the same, later.
-	if _, err := egress.New(spec.Config, spec.Secrets, egress.Options{Log: io.Discard}); err != nil {
-		return backend.Endpoints{}, fmt.Errorf("configure the sidecar of bottle %s: %w", spec.ID, err)
+	if err := checkServices(spec); err != nil {
+		return backend.Endpoints{}, err
 	}
 	dir := b.dir(spec.ID)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -59,11 +54,42 @@ func (b *Backend) StartSidecar(ctx context.Context, spec backend.SidecarSpec) (b
 	return endpoints(spec.Services), nil
 }
 
+// services are those that sidecars here can have.
+func services() []sidecars.Service { return []sidecars.Service{sidecars.Egress, sidecars.Bottles} }
+
+// checkServices says early what the sidecar would say later.
+func checkServices(spec backend.SidecarSpec) error {
+	for _, svc := range spec.Services {
+		var err error
+		switch svc {
+		case sidecars.Egress:
+			_, err = egress.New(spec.Config, spec.Secrets, egress.Options{Log: io.Discard})
+		case sidecars.Bottles:
+			_, err = bottles.New(spec.Config, spec.Secrets, bottles.Options{
+				Dial: func(context.Context) (net.Conn, error) { return nil, net.ErrClosed },
+			})
+			if err == nil && !filepath.IsAbs(spec.HostSocket) {
+				err = errors.New("the socket of the host's MCP server has no absolute path; name one")
+			}
+		default:
+			return fmt.Errorf("backend %s cannot serve %q yet: take it out of the bottle", Name, svc)
+		}
+		if err != nil {
+			return fmt.Errorf("configure the sidecar of bottle %s: %w", spec.ID, err)
+		}
+	}
+	return nil
+}
+
 func endpoints(services []sidecars.Service) backend.Endpoints {
 	var e backend.Endpoints
 	for _, svc := range services {
-		if svc == sidecars.Egress {
-			e.Egress = "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(sidecars.EgressPort))
+		url := "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(svc.Port()))
+		switch svc {
+		case sidecars.Egress:
+			e.Egress = url
+		case sidecars.Bottles:
+			e.Bottles = url + sidecars.BottlesPath
 		}
 	}
 	return e
@@ -100,7 +126,7 @@ func (k *keeper) order(ctx context.Context, spec backend.SidecarSpec, dir string
 	err := k.conn.Send(shim.Start{
 		ID: string(spec.ID), Owner: spec.Owner, Dir: dir,
 		Services: spec.Services, Config: spec.Config, Secrets: jail.Plain(spec.Secrets),
-		Created: time.Now(), Expires: spec.Expires,
+		Created: time.Now(), Expires: spec.Expires, HostSocket: spec.HostSocket,
 	})
 	// A shim that failed says why, also when it did not take its orders.
 	var r shim.Reply

@@ -155,7 +155,7 @@ func routers6(s surroundings, found []neighbour) []netip.Addr {
 
 // serviceTCP are ports that a sidecar might have open besides those of hosts:
 // other proxies and the daemons that this bottle was not given.
-var serviceTCP = []int{1080, 3128, 9099, 9100, 9418, 9420}
+var serviceTCP = []int{1080, 3128, 9099, 9100, 9101, 9418, 9420}
 
 // sidecarPorts tries the sidecar at everything but what it serves. It is a
 // machine of ours, so that it refuses is as good as silence.

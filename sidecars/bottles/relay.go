@@ -109,7 +109,9 @@ func (r *Relay) Serve(ctx context.Context, l net.Listener) error {
 	defer cancel()
 	_ = r.server.Shutdown(stopping) // its error is the deadline; Abort follows
 	r.Abort()
-	_ = <-ended // that it was closed
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("bottles: accept connections: %w", err)
+	}
 	return nil
 }
 

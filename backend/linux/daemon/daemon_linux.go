@@ -2,17 +2,21 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"runtime/debug"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/frame"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/jail"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/bottles"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/egress"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
 
 // softMemory is what the collector works towards; jail.Raise sets the hard
@@ -42,17 +46,17 @@ func serve(conn *frame.Conn) error {
 	if err != nil {
 		return fmt.Errorf("read the sidecar's configuration: %w", err)
 	}
-	if len(files) != len(start.Services)+2 {
-		return fmt.Errorf("%d descriptors for %d services and two logs", len(files), len(start.Services))
+	given, err := sortFiles(start, files)
+	if err != nil {
+		return err
 	}
-	listeners, log, errorLog := files[:len(start.Services)], files[len(start.Services)], files[len(start.Services)+1]
-	if err := unix.Dup3(int(errorLog.Fd()), unix.Stderr, 0); err != nil {
+	if err := unix.Dup3(int(given.errors.Fd()), unix.Stderr, 0); err != nil {
 		return fmt.Errorf("redirect errors to the bottle's log: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	failed := make(chan error, len(listeners))
-	if err := startServices(ctx, start, listeners, log, failed); err != nil {
+	failed := make(chan error, len(given.listeners))
+	if err := startServices(ctx, start, given, failed); err != nil {
 		return err
 	}
 	start.Secrets = jail.PlainSecrets{}
@@ -75,23 +79,66 @@ func serve(conn *frame.Conn) error {
 	}
 }
 
-func startServices(ctx context.Context, start jail.Start, files []*os.File, log *os.File, failed chan<- error) error {
+// inherited are the descriptors that come with jail.Start.
+type inherited struct {
+	listeners []*os.File // in the order of the services
+	decisions *os.File
+	errors    *os.File
+	way       *os.File // nil = nothing leads to the host's MCP server
+}
+
+func sortFiles(start jail.Start, files []*os.File) (inherited, error) {
+	n, want := len(start.Services), len(start.Services)+2
+	led := slices.Contains(start.Services, sidecars.Bottles)
+	if led {
+		want++
+	}
+	if len(files) != want {
+		return inherited{}, fmt.Errorf("%d descriptors for %d services and two logs", len(files), n)
+	}
+	given := inherited{listeners: files[:n], decisions: files[n], errors: files[n+1]}
+	if led {
+		given.way = files[n+2]
+	}
+	return given, nil
+}
+
+// server is a daemon that is configured.
+type server interface {
+	Serve(ctx context.Context, l net.Listener) error
+}
+
+func startServices(ctx context.Context, start jail.Start, given inherited, failed chan<- error) error {
 	for i, svc := range start.Services {
-		l, err := net.FileListener(files[i])
+		l, err := net.FileListener(given.listeners[i])
 		if err != nil {
 			return fmt.Errorf("listener of %s: %w", svc, err)
 		}
-		if err := files[i].Close(); err != nil {
+		if err := given.listeners[i].Close(); err != nil {
 			return fmt.Errorf("listener of %s: %w", svc, err)
 		}
-		if svc != sidecars.Egress {
-			return fmt.Errorf("service %s is not known to this sidecar", svc)
-		}
-		proxy, err := egress.New(start.Config, start.Secrets.Sealed(), egress.Options{Log: log})
+		daemon, err := configure(svc, start, given)
 		if err != nil {
-			return fmt.Errorf("configure egress: %w", err)
+			return fmt.Errorf("configure %s: %w", svc, err)
 		}
-		go func() { failed <- proxy.Serve(ctx, l) }()
+		go func() { failed <- daemon.Serve(ctx, l) }()
 	}
 	return nil
+}
+
+// configure gives each daemon the secrets that it needs and no others.
+func configure(svc sidecars.Service, start jail.Start, given inherited) (server, error) {
+	secrets := start.Secrets.Sealed()
+	switch svc {
+	case sidecars.Egress:
+		secrets.BottlesToken = secret.Value{}
+		return egress.New(start.Config, secrets, egress.Options{Log: given.decisions})
+	case sidecars.Bottles:
+		w, err := newWay(given.way)
+		if err != nil {
+			return nil, err
+		}
+		return bottles.New(start.Config, sidecars.Secrets{BottlesToken: secrets.BottlesToken}, bottles.Options{Dial: w.dial})
+	}
+	return nil, errors.New("this sidecar does not know it")
 }

@@ -6,8 +6,9 @@ import (
 )
 
 // Start is the one frame the shim sends. With it come descriptors: the
-// listeners in the order of Services, the egress log, and a log for what goes
-// wrong. The answer is a Done frame.
+// listeners in the order of Services, the egress log, a log for what goes
+// wrong, and, when sidecars.Bottles is among the services, a socket on which Dial
+// frames are answered. The answer is a Done frame.
 type Start struct {
 	Services []sidecars.Service `json:"services"`
 	Config   sidecars.Config    `json:"config"`
@@ -20,11 +21,13 @@ type Start struct {
 type PlainSecrets struct {
 	CAKey  string            `json:"ca_key"`
 	Tokens map[string]string `json:"tokens"`
+	// BottlesToken is "" where nothing leads to the host's MCP server.
+	BottlesToken string `json:"bottles_token,omitempty"`
 }
 
 // Plain reveals s for the wire.
 func Plain(s sidecars.Secrets) PlainSecrets {
-	p := PlainSecrets{CAKey: s.CAKey.Reveal(), Tokens: map[string]string{}}
+	p := PlainSecrets{CAKey: s.CAKey.Reveal(), Tokens: map[string]string{}, BottlesToken: s.BottlesToken.Reveal()}
 	for slot, v := range s.Tokens {
 		p.Tokens[slot] = v.Reveal()
 	}
@@ -37,8 +40,18 @@ func (p PlainSecrets) Sealed() sidecars.Secrets {
 	for slot, v := range p.Tokens {
 		s.Tokens[slot] = secret.New(v)
 	}
+	if p.BottlesToken != "" {
+		s.BottlesToken = secret.New(p.BottlesToken)
+	}
 	return s
 }
+
+// Dial asks the shim for a connection to the host's MCP server. It says nothing:
+// where that is, the shim alone knows. The answer is a Done frame, with the
+// connection's descriptor when it has no error. Nothing of the host's file
+// system is in the jail for that, and one that was started ahead of its bottle
+// can be given the way like any other.
+type Dial struct{}
 
 // Done answers Start.
 type Done struct {

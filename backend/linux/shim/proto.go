@@ -28,6 +28,8 @@ type Start struct {
 	Secrets  jail.PlainSecrets  `json:"secrets"`
 	Created  time.Time          `json:"created"`
 	Expires  time.Time          `json:"expires"`
+	// HostSocket is where sidecars.Bottles leads to; "" = nowhere.
+	HostSocket string `json:"host_socket,omitempty"`
 }
 
 // Request operations on the socket.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -199,8 +200,13 @@ func (s *shim) connectServices(logs []*os.File) error {
 		return fmt.Errorf("open the guest's listeners: %w", orError(err, done.Error))
 	}
 	defer closeFiles(files)
+	way, err := s.openWay()
+	if err != nil {
+		return err
+	}
+	defer closeFiles(way)
 	var fds []int
-	for _, f := range append(files[:len(files):len(files)], logs...) {
+	for _, f := range slices.Concat(files, logs, way) {
 		fds = append(fds, int(f.Fd()))
 	}
 	err = s.sidecar.conn.Send(jail.Start{Services: s.start.Services, Config: s.start.Config, Secrets: s.start.Secrets}, fds...)
@@ -224,9 +230,7 @@ func (s *shim) awaitSidecar(sendErr error) error {
 func ports(services []sidecars.Service) []int {
 	var out []int
 	for _, svc := range services {
-		if svc == sidecars.Egress {
-			out = append(out, sidecars.EgressPort)
-		}
+		out = append(out, svc.Port())
 	}
 	return out
 }
