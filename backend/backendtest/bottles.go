@@ -89,11 +89,12 @@ func leading(h *hostServer) option {
 
 // bottles is the way from a guest to the MCP server of its host.
 func (s *suite) bottles(t *testing.T) {
-	if !slices.Contains(s.caps.Services, sidecars.Bottles) {
-		t.Fatalf("the backend does not serve %s", sidecars.Bottles)
-	}
 	h := newHostServer(t)
 	stop := h.listen(t)
+	if !slices.Contains(s.caps.Services, sidecars.Bottles) {
+		s.refusesWay(t, func(sc *backend.SidecarSpec) { leading(h)(sc, nil) })
+		return
+	}
 	b := s.launch(t, leading(h))
 	b.giveAsk(t)
 	if !strings.HasSuffix(b.endpoints.Bottles, sidecars.BottlesPath) {
@@ -174,19 +175,27 @@ func (s *suite) incompleteWay(t *testing.T) {
 		"no socket": func(sc *backend.SidecarSpec) { sc.HostSocket = "" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			sidecar, agent := s.specs(t, newID())
-			leading(h)(&sidecar, &agent)
-			spoil(&sidecar)
-			s.removeLater(t, sidecar.ID)
-			ctx, cancel := context.WithTimeout(t.Context(), callTime)
-			defer cancel()
-			if _, err := s.Backend.StartSidecar(ctx, sidecar); err == nil {
-				t.Error("it starts")
-			}
-			if i, ok := s.instance(t, sidecar.ID); ok {
-				t.Errorf("it left %+v", i)
-			}
+			s.refusesWay(t, func(sc *backend.SidecarSpec) {
+				leading(h)(sc, nil)
+				spoil(sc)
+			})
 		})
+	}
+}
+
+// refusesWay demands that a start fails and leaves nothing.
+func (s *suite) refusesWay(t *testing.T, change func(*backend.SidecarSpec)) {
+	t.Helper()
+	sidecar, _ := s.specs(t, newID())
+	change(&sidecar)
+	s.removeLater(t, sidecar.ID)
+	ctx, cancel := context.WithTimeout(t.Context(), callTime)
+	defer cancel()
+	if _, err := s.Backend.StartSidecar(ctx, sidecar); err == nil {
+		t.Error("it starts")
+	}
+	if i, ok := s.instance(t, sidecar.ID); ok {
+		t.Errorf("it left %+v", i)
 	}
 }
 
