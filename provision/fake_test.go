@@ -269,6 +269,7 @@ func (b *bed) manager(s *state.Store) *Manager {
 	m, err := NewManager(Config{
 		Backends: []backend.Backend{b.fake}, GOOS: "linux", State: s, ManifestHome: b.home,
 		WorkspaceRoots: []string{b.root}, LookupEnv: b.lookup, HostAddresses: []string{"192.0.2.8", "192.0.2.7"},
+		MergeBottles: true,
 	})
 	if err != nil {
 		b.t.Fatal(err)

@@ -69,6 +69,10 @@ type Config struct {
 	// CopySecrets lets files that look like credentials into guests, with a
 	// workspace and by copies. No request can.
 	CopySecrets bool
+	// MergeBottles lets one request name several bottles, whose policies are
+	// united. Joined they may allow more than each, which is for a person to want:
+	// a caller that is misled could join one bottle's data with another's hosts.
+	MergeBottles bool
 	// MaxCopyOut bounds the bytes of one copy out of a guest; 0 = 16 GiB.
 	MaxCopyOut int64
 }

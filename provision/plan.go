@@ -107,8 +107,12 @@ func (d *draft) text() {
 	if len(d.req.Prompt) > maxPrompt || !utf8.ValidString(d.req.Prompt) || strings.ContainsRune(d.req.Prompt, 0) {
 		d.fail("prompt", "it must be at most %d bytes of UTF-8 without NUL", maxPrompt)
 	}
-	if len(d.req.Bottles) > maxBottles {
+	switch n := len(d.req.Bottles); {
+	case n > maxBottles:
 		d.fail("bottles", "at most %d bottles can be merged", maxBottles)
+	case n > 1 && !d.m.cfg.MergeBottles:
+		d.fail("bottles", "one launch takes one bottle here, because several joined can reach more than each; name one of them, "+
+			"or ask the operator for a bottle file with \"extends: [%s]\" or for a server with --merge-bottles", strings.Join(d.req.Bottles, ", "))
 	}
 }
 

@@ -353,3 +353,41 @@ func FuzzNarrow(f *testing.F) {
 		}
 	})
 }
+
+// TestOneBottleForACaller: the union of two bottles may reach more than each, so a
+// request joins them only where the operator said so.
+func TestOneBottleForACaller(t *testing.T) {
+	b := newBed(t)
+	b.setenv("TOKEN", secretToken)
+	b.bottleFile("keyed", "egress: {routes: [{host: a.example.com, auth: {scheme: Bearer, token_ref: TOKEN}}]}")
+	b.bottleFile("wide", "egress: {routes: [{host: \"*.example.org\"}]}")
+	b.bottleFile("both", "extends: [keyed, wide]")
+	put(t, b.home, "agents/worker.md", "---\nbottle: both\n---\n")
+	joined := LaunchRequest{Bottles: []string{"keyed", "wide"}, Principal: operator}
+	for _, tt := range []struct {
+		name   string
+		merge  bool
+		req    LaunchRequest
+		routes int // 0 = refused
+	}{
+		{"two", false, joined, 0},
+		{"two where the operator allows it", true, joined, 2},
+		{"one twice", false, LaunchRequest{Bottles: []string{"keyed", "keyed"}}, 0},
+		{"one", false, LaunchRequest{Bottles: []string{"keyed"}}, 1},
+		{"a file that joins them", false, LaunchRequest{Bottles: []string{"both"}}, 2},
+		{"an agent's own", false, LaunchRequest{Agent: "worker"}, 2},
+		{"beside an agent's own", false, LaunchRequest{Agent: "worker", Bottles: []string{"keyed", "wide"}}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b.rules(func(c *Config) { c.MergeBottles = tt.merge })
+			tt.req.Principal = operator
+			p, err := b.Plan(t.Context(), tt.req)
+			switch {
+			case tt.routes == 0 && (err == nil || !strings.Contains(err.Error(), `"extends: [keyed, `)):
+				t.Errorf("error is %v", err)
+			case tt.routes > 0 && (err != nil || len(p.Routes) != tt.routes):
+				t.Errorf("%+v, %v", p, err)
+			}
+		})
+	}
+}

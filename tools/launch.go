@@ -19,7 +19,7 @@ Then: exec to run commands, cp to move files, cleanup when done.`
 
 type launchInput struct {
 	Agent      string            `json:"agent,omitempty" jsonschema:"maxLength=64,pattern=^[A-Za-z0-9_][A-Za-z0-9._-]*$" jsonschema_description:"Agent manifest to use"`
-	Bottles    []string          `json:"bottles,omitempty" jsonschema:"maxItems=16,uniqueItems=true,minLength=1,maxLength=64,pattern=^[A-Za-z0-9_][A-Za-z0-9._-]*$" jsonschema_description:"Bottle manifests, merged in order. Default: the agent's, else default"`
+	Bottles    []string          `json:"bottles,omitempty" jsonschema:"maxItems=16,uniqueItems=true,minLength=1,maxLength=64,pattern=^[A-Za-z0-9_][A-Za-z0-9._-]*$" jsonschema_description:"Bottle manifest to use, such as [\"default\"]. More than one only where the operator allows merging. Default: the agent's, else default"`
 	ID         string            `json:"id,omitempty" jsonschema:"minLength=1,maxLength=40,pattern=^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" jsonschema_description:"Id of your choice, makes the call repeatable. Default: a new one"`
 	Label      string            `json:"label,omitempty" jsonschema:"maxLength=120" jsonschema_description:"Short name for people, one line without slashes"`
 	Workspace  string            `json:"workspace,omitempty" jsonschema:"maxLength=4095" jsonschema_description:"Host directory to copy into the bottle; inside the directories the operator allows. Default: an empty workspace"`

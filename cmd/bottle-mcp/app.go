@@ -27,6 +27,8 @@ type wiring struct {
 	roots     []string // host directories that copies and workspaces may touch
 	backend   string   // the operator's choice, "" = the platform's
 	copying   copyRules
+	// merge lets one launch name several bottles: whoever types them means it.
+	merge     bool
 	longLived bool // a server: it settles what others left and starts ahead
 }
 

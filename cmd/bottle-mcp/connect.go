@@ -65,6 +65,7 @@ func connect(ctx context.Context, where paths, w wiring, log *slog.Logger) (tool
 		Logger:         log,
 		Canary:         target,
 		CopySecrets:    w.copying.secrets,
+		MergeBottles:   w.merge,
 		MaxWorkspace:   int64(w.copying.max),
 	})
 	if err != nil {

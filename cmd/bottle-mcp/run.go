@@ -101,7 +101,7 @@ func (c *cli) run(ctx context.Context, o runOptions, argv []string) error {
 		}
 	}
 	surviveClosedPipe()
-	app, err := c.open(ctx, wiring{roots: rootsFor(o.workspace), copying: o.copying})
+	app, err := c.open(ctx, wiring{roots: rootsFor(o.workspace), copying: o.copying, merge: true})
 	if err != nil {
 		return &codedError{exitNoBottle, err}
 	}

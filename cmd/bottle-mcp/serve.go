@@ -26,6 +26,7 @@ type serveOptions struct {
 	roots     []string
 	backend   string
 	copying   copyRules
+	merge     bool
 }
 
 func newServe(c *cli) *cobra.Command {
@@ -48,6 +49,7 @@ streamable HTTP at /mcp instead, for whoever bears the token.`,
 	flags.StringArrayVar(&o.origins, "allow-origin", nil, "browser origin to accept beside this machine's, for --http")
 	flags.StringArrayVar(&o.roots, "root", nil, "directory that copies and workspaces may touch; may be repeated (default: where it starts)")
 	flags.StringVar(&o.backend, "backend", "", "backend to use (default: $BOT_BOTTLE_BACKEND, else the platform's)")
+	flags.BoolVar(&o.merge, "merge-bottles", false, "let one launch name several bottles, which may reach more than each")
 	o.copying.add(flags)
 	return cmd
 }
@@ -61,7 +63,7 @@ func (c *cli) serve(ctx context.Context, o serveOptions) error {
 	if len(o.roots) == 0 {
 		o.roots = c.startRoots()
 	}
-	app, err := c.openAt(ctx, wiring{roots: o.roots, backend: o.backend, copying: o.copying, longLived: true}, slog.LevelInfo)
+	app, err := c.openAt(ctx, wiring{roots: o.roots, backend: o.backend, copying: o.copying, merge: o.merge, longLived: true}, slog.LevelInfo)
 	if err != nil {
 		return err
 	}
