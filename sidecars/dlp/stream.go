@@ -1,0 +1,135 @@
+package dlp
+
+import "slices"
+
+// mostFindings bounds what one text reports. What is beyond is found again when
+// a redacted text is scanned once more.
+const mostFindings = 64
+
+// StreamOptions say what a text is and what to look for.
+type StreamOptions struct {
+	// Detectors are by name; nil means TokenPatterns and KnownSecrets, empty none.
+	Detectors []string
+	// Field is where the text comes from; "" means Body.
+	Field Field
+}
+
+// detectors returns a set of bits.
+func (o StreamOptions) detectors() detectors {
+	var d detectors
+	if o.Detectors == nil {
+		return tokenBit | knownBit | canaryBit
+	}
+	for _, name := range o.Detectors {
+		d |= bit(name) | canaryBit
+	}
+	return d
+}
+
+type detectors uint8
+
+const (
+	tokenBit detectors = 1 << iota
+	knownBit
+	canaryBit
+	entropyBit
+)
+
+func bit(name string) detectors {
+	switch name {
+	case TokenPatterns:
+		return tokenBit
+	case KnownSecrets:
+		return knownBit
+	case Canary:
+		return canaryBit
+	case Entropy:
+		return entropyBit
+	}
+	return 0
+}
+
+// job is what the views of one text share.
+type job struct {
+	detectors detectors
+	field     Field
+	findings  []Finding
+	given     int // findings that a caller has
+	gaveUp    bool
+	root      view
+}
+
+func (j *job) on(name string) bool { return j.detectors&bit(name) != 0 }
+
+// found implements sink for the outermost view.
+func (j *job) found(f Finding) {
+	f.Field = j.field
+	if len(j.findings) < mostFindings && !slices.Contains(j.findings, f) {
+		j.findings = append(j.findings, f)
+	}
+}
+
+// unscannable reports, once, that something could not be looked at.
+func (j *job) unscannable(to sink, why string, at int64) {
+	if !j.gaveUp {
+		j.gaveUp = true
+		to.found(Finding{Detector: Unscannable, Kind: why, Start: at, End: at, Level: Act})
+	}
+}
+
+// Stream reads one text in chunks. It belongs to one goroutine at a time.
+type Stream struct {
+	s *Scanner
+	j *job
+}
+
+// Stream begins a text. The caller must Close it.
+func (s *Scanner) Stream(o StreamOptions) *Stream {
+	j, ok := s.jobs.Get().(*job)
+	if !ok {
+		j = &job{}
+	}
+	j.detectors, j.field, j.given, j.gaveUp = o.detectors(), o.Field, 0, false
+	j.findings = j.findings[:0]
+	if j.field == "" {
+		j.field = Body
+	}
+	j.root.reset(s, j, j)
+	return &Stream{s: s, j: j}
+}
+
+// Write reads on and returns what has been found since the last call. The
+// result is valid until the next one.
+func (st *Stream) Write(p []byte) []Finding {
+	if st.j.detectors != 0 {
+		st.j.root.write(p)
+	}
+	return st.news()
+}
+
+// Safe is the offset before which everything is decided: what lies before it
+// can be sent on, what lies behind may be part of something to be found.
+func (st *Stream) Safe() int64 { return st.j.root.safe() }
+
+// Close ends the text and returns what has been found since the last Write. The
+// Stream cannot be used afterwards.
+func (st *Stream) Close() []Finding {
+	st.j.root.close()
+	last := slices.Clone(st.news())
+	st.s.jobs.Put(st.j)
+	st.j = nil
+	return last
+}
+
+func (st *Stream) news() []Finding {
+	all := st.j.findings[st.j.given:]
+	st.j.given = len(st.j.findings)
+	return all
+}
+
+// Scan reads a whole text.
+func (s *Scanner) Scan(field Field, text []byte) []Finding {
+	st := s.Stream(StreamOptions{Field: field})
+	found := slices.Clone(st.Write(text))
+	return append(found, st.Close()...)
+}

@@ -1,0 +1,211 @@
+package dlp
+
+import "slices"
+
+const (
+	// blockSize is how much a view takes in at once. A view's memory is bounded
+	// by it, by lookback, and by the longest match that is under way.
+	blockSize = 16 << 10
+	// mostAlive bounds how many matches may be under way at one byte, and so the
+	// work for a byte, whatever the text is.
+	mostAlive = 24
+)
+
+// view is one reading of a text: as it stands, or decoded in some way. What it
+// knows of the text so far is the states of two automata, the matches under
+// way, and the last few hundred bytes.
+type view struct {
+	s    *Scanner
+	job  *job
+	base int64  // offset of buf[0]
+	buf  []byte // what has been read and may still be needed
+	a, b uint32
+	// scanned is how much of buf the automata have read.
+	scanned int
+	open    []candidate
+	// ends are the ends of finished matches that lie ahead of what the automata
+	// have read.
+	ends []int64
+	sink sink
+}
+
+// sink takes what a view found: a view that decodes for another one tells it in
+// the other's offsets.
+type sink interface {
+	found(f Finding)
+}
+
+func (v *view) reset(s *Scanner, j *job, to sink) {
+	v.s, v.job, v.sink = s, j, to
+	v.base, v.buf, v.a, v.b, v.scanned = 0, v.buf[:0], 0, 0, 0
+	v.open, v.ends = v.open[:0], v.ends[:0]
+}
+
+// write reads on.
+func (v *view) write(p []byte) {
+	for len(p) > 0 {
+		n := min(len(p), blockSize)
+		v.slide()
+		v.buf = append(v.buf, p[:n]...)
+		p = p[n:]
+		v.advance(false)
+		v.scan()
+	}
+}
+
+// close decides what is still open: the text ends here.
+func (v *view) close() {
+	v.advance(true)
+}
+
+// slide forgets what is not needed any more.
+func (v *view) slide() {
+	keep := len(v.buf) - lookback
+	for i := range v.open {
+		keep = min(keep, int(v.open[i].start-v.base)-lookback)
+	}
+	if keep < blockSize/2 {
+		return
+	}
+	n := copy(v.buf, v.buf[keep:])
+	v.buf = v.buf[:n]
+	v.base += int64(keep)
+	v.scanned -= keep
+}
+
+// scan runs both automata over what is new. They do not depend on each other,
+// so that the processor does both in hardly more than the time of one.
+func (v *view) scan() {
+	sa, sb := v.a, v.b
+	ma, mb := v.s.a, v.s.b
+	na, nb := ma.next, mb.next
+	ca, cb := &ma.class, &mb.class
+	for i := v.scanned; i < len(v.buf); i++ {
+		c := v.buf[i]
+		sa = na[sa+uint32(ca[c])]
+		sb = nb[sb+uint32(cb[c])]
+		if sa >= ma.accept {
+			v.hit(ma.found(sa), i+1)
+		}
+		if sb >= mb.accept && cb[c] != 0 {
+			v.hit(mb.found(sb), i+1)
+		}
+	}
+	v.a, v.b = sa, sb
+	v.scanned = len(v.buf)
+}
+
+// hit begins matches at words that end before buf[end].
+func (v *view) hit(words []uint32, end int) {
+	for _, id := range words {
+		t := &v.s.targets[id]
+		if t.known != nil {
+			v.known(t.known, end)
+			continue
+		}
+		c, ok := newCandidate(t.variant, v.buf, v.base, end)
+		if !ok {
+			continue
+		}
+		switch c.advance(v.buf, v.base, false) {
+		case unfinished:
+			if v.tooMany(end) {
+				return
+			}
+			v.open = append(v.open, c)
+		case matched:
+			v.match(&c)
+			fallthrough
+		case failed:
+			if c.at > v.base+int64(end)+1 {
+				if v.tooMany(end) {
+					return
+				}
+				v.ends = append(v.ends, c.at)
+			}
+		}
+	}
+}
+
+// tooMany reports whether another match may not be under way after buf[:end].
+// It counts what a reader of single bytes would have open there, so that the
+// answer does not depend on chunks.
+func (v *view) tooMany(end int) bool {
+	at := v.base + int64(end)
+	v.ends = slices.DeleteFunc(v.ends, func(e int64) bool { return e <= at })
+	if len(v.open)+len(v.ends) < mostAlive {
+		return false
+	}
+	v.job.unscannable(v.sink, "too many candidates", at)
+	return true
+}
+
+// advance reads on in the matches under way.
+func (v *view) advance(last bool) {
+	kept := v.open[:0]
+	for i := range v.open {
+		c := v.open[i]
+		switch c.advance(v.buf, v.base, last) {
+		case unfinished:
+			kept = append(kept, c)
+			continue
+		case matched:
+			v.match(&c)
+		case failed:
+		}
+		v.ends = append(v.ends, c.at)
+	}
+	v.open = kept
+}
+
+// match applies the checks to a match that is complete.
+func (v *view) match(c *candidate) {
+	r := c.v.rule
+	if r.key != "" {
+		c.start = c.value
+	}
+	m := match{buf: v.buf, start: int(c.start - v.base), value: int(c.value - v.base), end: int(c.at - v.base)}
+	if !c.v.accept(m) || v.s.placeholder(m.buf[m.start:m.end]) || !v.job.on(TokenPatterns) {
+		return
+	}
+	f := Finding{Detector: TokenPatterns, Kind: r.kind, Start: c.start, End: c.at, Level: Act}
+	if r.weak {
+		f.Level = Warn
+	}
+	v.sink.found(f)
+}
+
+// known reports a known secret whose form ends before buf[end].
+func (v *view) known(k *form, end int) {
+	start := v.back(end, k.length)
+	detector, level := KnownSecrets, Act
+	if k.canary {
+		detector, level = Canary, Block
+	}
+	if v.job.on(detector) {
+		v.sink.found(Finding{Detector: detector, Kind: k.kind, Name: k.name, Start: start, End: v.base + int64(end), Level: level})
+	}
+}
+
+// back returns where the last n visible bytes before buf[end] begin, as far
+// back as the view remembers.
+func (v *view) back(end, n int) int64 {
+	i := end
+	for i > 0 && n > 0 {
+		i--
+		if v.s.b.class[v.buf[i]] != 0 {
+			n--
+		}
+	}
+	return v.base + int64(i)
+}
+
+// safe is the offset before which everything is decided.
+func (v *view) safe() int64 {
+	end := v.base + int64(len(v.buf))
+	at := min(end-int64(v.s.a.pending(v.a)), v.back(len(v.buf), v.s.b.pending(v.b)))
+	for i := range v.open {
+		at = min(at, v.open[i].start)
+	}
+	return at
+}
