@@ -32,9 +32,10 @@ type Backend interface {
 	StartSidecar(ctx context.Context, spec SidecarSpec) (Endpoints, error)
 
 	// StartAgent starts the guest of a bottle whose sidecar runs and keeps it
-	// alive for Exec. It returns when Exec works. On error the caller removes
-	// the bottle.
-	StartAgent(ctx context.Context, spec AgentSpec) error
+	// alive for Exec. It returns when Exec works, with who works there:
+	// discovered in the guest, never assumed. On error the caller removes the
+	// bottle.
+	StartAgent(ctx context.Context, spec AgentSpec) (Account, error)
 
 	// Exec runs one command in the guest and returns when it has ended. The
 	// error is nil whenever the command ran to an end, whatever its status; a

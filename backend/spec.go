@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
@@ -63,13 +65,41 @@ const (
 	// filesystem's CAs and the bottle's.
 	GuestCACert   = "/.bottle/ca.pem"
 	GuestCABundle = "/.bottle/ca-bundle.pem"
-	// AgentUser is who works in the guest: uid and gid AgentUID.
+	// AgentUser is who works in the guest: uid and gid AgentUID, unless an image
+	// brings another user (see Account). Command.User takes this name for whoever
+	// it is.
 	AgentUser = "agent"
 	AgentUID  = 1000
+	// AgentHome is the agent's home in every guest: where an image's user has
+	// another one, it is a link to that.
 	AgentHome = "/home/agent"
 	// GuestWorkspace is where a workspace is copied to and commands start.
 	GuestWorkspace = "/home/agent/workspace"
 )
+
+// Account is who works in a guest: whom its image names, or the agent of every
+// guest without.
+type Account struct {
+	Name string `json:"name"`
+	UID  int    `json:"uid"`
+	GID  int    `json:"gid"`
+	// Home is where the home really is; AgentHome leads there.
+	Home string `json:"home"`
+}
+
+// DefaultAccount is the agent where no image says otherwise.
+func DefaultAccount() Account {
+	return Account{Name: AgentUser, UID: AgentUID, GID: AgentUID, Home: AgentHome}
+}
+
+// Is reports whether a Command.User means this account: by its own name or
+// number, as AgentUser, or by saying nothing.
+func (a Account) Is(user string) bool {
+	return user == "" || user == AgentUser || user == a.Name || user == strconv.Itoa(a.UID)
+}
+
+// Workspace is where GuestWorkspace really is.
+func (a Account) Workspace() string { return a.Home + strings.TrimPrefix(GuestWorkspace, AgentHome) }
 
 // Capabilities state what is true of a backend on this host.
 type Capabilities struct {
@@ -169,8 +199,11 @@ type AgentSpec struct {
 	ID        ID
 	Isolation string // "" = the backend's default
 	Image     string // what PrepareImage gave; "" = the backend's default root filesystem
-	Env       []string
-	CACert    []byte // PEM; trusted in the guest before anything runs there
+	// User is who works in the guest, by name or number, instead of the image's
+	// own user. "" = the image's own, or AgentUser where that is root.
+	User   string
+	Env    []string
+	CACert []byte // PEM; trusted in the guest before anything runs there
 	// SystemFiles are small public files of /etc by path. A backend that makes
 	// the guest's /etc itself brings them, readable by everybody; where it is an
 	// image's they are left to the caller.

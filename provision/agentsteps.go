@@ -56,6 +56,11 @@ func writeAgentFiles(ctx context.Context, l *launch) (string, error) {
 	a := l.r.agent
 	s := a.settings
 	s.SuperviseURL = l.record.Endpoints.Supervise
+	// A program compares paths with where it finds itself, not with a link.
+	s.Account = l.detail.Account
+	if s.Workspace != "" {
+		s.Workspace = s.Account.Workspace()
+	}
 	if s.ForwardHostCredentials {
 		login, err := l.hostLogin(a.provider.HostLogin.Format)
 		if err != nil {

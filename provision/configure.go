@@ -35,7 +35,7 @@ func (l *launch) systemFiles() (map[string][]byte, error) {
 	if l.r.caps.Images {
 		return nil, nil
 	}
-	files, err := trust.System(l.record.Endpoints, l.caCert)
+	files, err := trust.System(l.record.Endpoints, l.caCert, backend.DefaultAccount())
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func (l *launch) guestFiles() (agents, roots []setup.File, err error) {
 		return nil, nil, err
 	}
 	agents = append(agents, gitFiles(l.r.git, e)...)
-	system, err := trust.System(e, l.caCert)
+	system, err := trust.System(e, l.caCert, l.detail.Account)
 	if err != nil {
 		return nil, nil, err
 	}

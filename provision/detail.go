@@ -17,6 +17,7 @@ type detail struct {
 	Report   Report              `json:"report"`
 	Copied   *backend.CopyReport `json:"copied,omitempty"`
 	Setup    SetupReport         `json:"setup"`
+	Account  backend.Account     `json:"account"`
 	Provider *ProviderPlan       `json:"provider,omitempty"`
 	Timings  []StepTiming        `json:"timings"`
 	// LogStart is where the egress log of the guest's own doings begins, behind
@@ -51,7 +52,7 @@ func bottleOf(r state.Record, d detail) Bottle {
 		ID: r.ID, Label: r.Label, Agent: r.Agent, Bottles: r.Bottles, Backend: r.Backend, Isolation: r.Isolation,
 		Created: r.Created, Expires: r.Expires, Policy: r.Policy, Routes: d.Routes, Endpoints: r.Endpoints,
 		Limits: r.Limits, Usage: unknownUsage(), Workspace: r.Workspace, WorkspaceCopy: d.Copied, Report: d.Report,
-		Setup: d.Setup, Provider: d.Provider, StepTimings: d.Timings, Problem: r.Problem,
+		Setup: d.Setup, Account: d.Account, Provider: d.Provider, StepTimings: d.Timings, Problem: r.Problem,
 	}
 }
 

@@ -105,15 +105,15 @@ func (f *fake) StartSidecar(ctx context.Context, spec backend.SidecarSpec) (back
 	return backend.Endpoints{Egress: "http://127.0.0.1:9099", NoProxy: []string{"192.0.2.9"}}, nil
 }
 
-func (f *fake) StartAgent(ctx context.Context, spec backend.AgentSpec) error {
+func (f *fake) StartAgent(ctx context.Context, spec backend.AgentSpec) (backend.Account, error) {
 	if err := f.enter(ctx, "StartAgent"); err != nil {
-		return err
+		return backend.Account{}, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.bottles[spec.ID].agent, f.bottles[spec.ID].State = spec, backend.Running
 	if err := os.MkdirAll(f.guest(spec.ID, backend.AgentHome), 0o700); err != nil {
-		return err
+		return backend.Account{}, err
 	}
 	etc := maps.Clone(spec.SystemFiles)
 	if etc != nil {
@@ -122,10 +122,10 @@ func (f *fake) StartAgent(ctx context.Context, spec backend.AgentSpec) error {
 	for name, content := range etc {
 		path := f.guest(spec.ID, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, content, 0o644)); err != nil {
-			return err
+			return backend.Account{}, err
 		}
 	}
-	return nil
+	return backend.DefaultAccount(), nil
 }
 
 // guest is where a guest path lies on this host.

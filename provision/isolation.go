@@ -108,6 +108,7 @@ func (l *launch) selfTestSpec(user string) selftest.Spec {
 	s := selftest.For(guest)
 	s.BottleID = string(l.plan.ID)
 	s.ProxyURL = l.record.Endpoints.Egress
+	s.ExpectUID = l.detail.Account.UID
 	s.SidecarPorts = servedPorts(l.record.Endpoints)
 	if guest.Network {
 		s.Canary = l.m.cfg.Canary

@@ -58,8 +58,9 @@ type leaky struct {
 	plug func(backend.ID) error
 }
 
-func (l leaky) StartAgent(ctx context.Context, spec backend.AgentSpec) error {
-	return errors.Join(l.Backend.StartAgent(ctx, spec), l.plug(spec.ID))
+func (l leaky) StartAgent(ctx context.Context, spec backend.AgentSpec) (backend.Account, error) {
+	account, err := l.Backend.StartAgent(ctx, spec)
+	return account, errors.Join(err, l.plug(spec.ID))
 }
 
 // TestLeakTurnsRed is the positive control of the isolation self-test on the

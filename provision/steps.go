@@ -194,10 +194,19 @@ func startAgent(ctx context.Context, l *launch) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	err = l.r.engine.StartAgent(ctx, backend.AgentSpec{
-		ID: l.plan.ID, Isolation: l.plan.Isolation, Image: l.image, Env: l.env, CACert: l.caCert, Limits: l.plan.Limits, SystemFiles: files,
+	l.detail.Account, err = l.r.engine.StartAgent(ctx, backend.AgentSpec{
+		ID: l.plan.ID, Isolation: l.plan.Isolation, Image: l.image, User: l.r.guestUser(), Env: l.env, CACert: l.caCert, Limits: l.plan.Limits, SystemFiles: files,
 	})
 	return l.plan.Isolation, err
+}
+
+// guestUser is whom the provider wants to work in an image; "" leaves it to the
+// image.
+func (r *resolvedPlan) guestUser() string {
+	if r.agent == nil || !r.caps.Images {
+		return ""
+	}
+	return r.agent.provider.User
 }
 
 // handOver writes the record that makes the bottle usable.

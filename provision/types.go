@@ -132,6 +132,8 @@ type Bottle struct {
 	Report        Report
 	// Setup is what the launch wrote into the guest beside the workspace.
 	Setup SetupReport
+	// Account is who works in the guest.
+	Account backend.Account
 	// Provider says how the agent was set up and is started; nil = no provider.
 	Provider   *ProviderPlan
 	AlreadyRan bool // Launch found the same plan running and started nothing

@@ -65,8 +65,12 @@ func (s *suite) launch(t *testing.T, opts ...option) *bottle {
 	if err != nil {
 		t.Fatalf("StartSidecar: %v", err)
 	}
-	if err := s.Backend.StartAgent(ctx, agent); err != nil {
+	account, err := s.Backend.StartAgent(ctx, agent)
+	if err != nil {
 		t.Fatalf("StartAgent: %v", err)
+	}
+	if account != backend.DefaultAccount() {
+		t.Errorf("StartAgent says that %+v works there", account)
 	}
 	return &bottle{s: s, id: sidecar.ID, endpoints: endpoints, expires: sidecar.Expires}
 }

@@ -56,7 +56,7 @@ func (s *suite) doubleStart(t *testing.T) {
 	if _, err := s.Backend.StartSidecar(t.Context(), sidecar); !errors.Is(err, backend.ErrExists) {
 		t.Errorf("second StartSidecar: %v, want ErrExists", err)
 	}
-	if err := s.Backend.StartAgent(t.Context(), agent); err == nil {
+	if _, err := s.Backend.StartAgent(t.Context(), agent); err == nil {
 		t.Error("second StartAgent succeeds")
 	}
 	if out := b.sh(t, "echo unharmed"); out != "unharmed\n" {
@@ -68,7 +68,10 @@ func (s *suite) unknownID(t *testing.T) {
 	const id = "never-started"
 	_, agent := s.specs(t, id)
 	calls := map[string]func(context.Context) error{
-		"StartAgent": func(ctx context.Context) error { return s.Backend.StartAgent(ctx, agent) },
+		"StartAgent": func(ctx context.Context) error {
+			_, err := s.Backend.StartAgent(ctx, agent)
+			return err
+		},
 		"Exec": func(ctx context.Context) error {
 			_, err := s.Backend.Exec(ctx, id, script0("exit"), backend.Streams{})
 			return err
@@ -104,7 +107,7 @@ func (s *suite) invalidID(t *testing.T) {
 			if _, err := s.Backend.StartSidecar(t.Context(), sidecar); err == nil {
 				t.Error("StartSidecar takes it")
 			}
-			if err := s.Backend.StartAgent(t.Context(), agent); err == nil {
+			if _, err := s.Backend.StartAgent(t.Context(), agent); err == nil {
 				t.Error("StartAgent takes it")
 			}
 			if _, err := s.Backend.Exec(t.Context(), id, script0("exit"), backend.Streams{}); err == nil {
@@ -180,7 +183,7 @@ func (s *suite) severalAtOnce(t *testing.T) {
 		go func() {
 			_, err := s.Backend.StartSidecar(t.Context(), sidecar)
 			if err == nil {
-				err = s.Backend.StartAgent(t.Context(), agent)
+				_, err = s.Backend.StartAgent(t.Context(), agent)
 			}
 			done <- err
 		}()

@@ -66,7 +66,7 @@ func (s *suite) owners(t *testing.T, bed Bed) {
 	other.removeLater(t, mine.id)
 	_, err := other.Backend.StartSidecar(t.Context(), sidecar)
 	if err == nil {
-		err = other.Backend.StartAgent(t.Context(), agent)
+		_, err = other.Backend.StartAgent(t.Context(), agent)
 	}
 	if err != nil && !errors.Is(err, backend.ErrExists) && !errors.Is(err, backend.ErrTaken) {
 		t.Errorf("an id that another owner uses: %v, want success, ErrExists or ErrTaken", err)

@@ -11,12 +11,13 @@ import (
 )
 
 // StartAgent implements backend.Backend.
-func (b *Backend) StartAgent(ctx context.Context, spec backend.AgentSpec) error {
+func (b *Backend) StartAgent(ctx context.Context, spec backend.AgentSpec) (backend.Account, error) {
+	none := backend.Account{}
 	if spec.Image != "" {
-		return fmt.Errorf("backend %s runs this host's root filesystem only: take out image %.60q", Name, spec.Image)
+		return none, fmt.Errorf("backend %s runs this host's root filesystem only: take out image %.60q", Name, spec.Image)
 	}
 	if spec.Isolation != "" && spec.Isolation != isolationNamespace {
-		return fmt.Errorf("backend %s has no isolation class %.60q: use %q", Name, spec.Isolation, isolationNamespace)
+		return none, fmt.Errorf("backend %s has no isolation class %.60q: use %q", Name, spec.Isolation, isolationNamespace)
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -31,7 +32,7 @@ func (b *Backend) StartAgent(ctx context.Context, spec backend.AgentSpec) error 
 		Env: spec.Env, CACert: spec.CACert, SystemFiles: spec.SystemFiles, Limits: limits,
 	}})
 	if err != nil {
-		return fmt.Errorf("start the agent of bottle %s: %w", spec.ID, explain(err))
+		return none, fmt.Errorf("start the agent of bottle %s: %w", spec.ID, explain(err))
 	}
-	return nil
+	return backend.DefaultAccount(), nil
 }

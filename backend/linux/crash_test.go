@@ -78,7 +78,7 @@ func TestCrashMidLaunch(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitState(t, b, "half", backend.Dead)
-	if err := b.StartAgent(t.Context(), backend.AgentSpec{ID: "half"}); !errors.Is(err, backend.ErrNotRunning) {
+	if _, err := b.StartAgent(t.Context(), backend.AgentSpec{ID: "half"}); !errors.Is(err, backend.ErrNotRunning) {
 		t.Errorf("StartAgent without a shim: %v, want ErrNotRunning", err)
 	}
 	if err := b.Remove(t.Context(), "half"); err != nil {

@@ -51,7 +51,7 @@ func newBackend(t *testing.T) *Backend {
 func start(t *testing.T, b *Backend, id backend.ID) {
 	t.Helper()
 	startSidecar(t, b, id, time.Now().Add(time.Minute))
-	err := b.StartAgent(t.Context(), backend.AgentSpec{ID: id, Env: []string{
+	_, err := b.StartAgent(t.Context(), backend.AgentSpec{ID: id, Env: []string{
 		"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + backend.AgentHome,
 	}})
 	if err != nil {

@@ -30,7 +30,9 @@ func (b *Backend) StartSidecar(context.Context, backend.SidecarSpec) (backend.En
 }
 
 // StartAgent implements backend.Backend.
-func (b *Backend) StartAgent(context.Context, backend.AgentSpec) error { return unavailable() }
+func (b *Backend) StartAgent(context.Context, backend.AgentSpec) (backend.Account, error) {
+	return backend.Account{}, unavailable()
+}
 
 // Exec implements backend.Backend.
 func (b *Backend) Exec(context.Context, backend.ID, backend.Command, backend.Streams) (backend.ExitStatus, error) {

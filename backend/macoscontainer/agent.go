@@ -36,39 +36,51 @@ const (
 var guestMount = filepath.Dir(backend.GuestBinary) //nolint:gochecknoglobals // a constant
 
 // StartAgent implements backend.Backend.
-func (b *Backend) StartAgent(ctx context.Context, spec backend.AgentSpec) error {
-	fail := func(err error) error { return fmt.Errorf("start the agent of bottle %s: %w", spec.ID, err) }
+func (b *Backend) StartAgent(ctx context.Context, spec backend.AgentSpec) (backend.Account, error) {
+	a, err := b.startAgent(ctx, spec)
+	if err != nil {
+		return backend.Account{}, fmt.Errorf("start the agent of bottle %s: %w", spec.ID, err)
+	}
+	return a, nil
+}
+
+func (b *Backend) startAgent(ctx context.Context, spec backend.AgentSpec) (none backend.Account, err error) {
 	r, err := b.known(ctx, spec.ID)
 	if err != nil {
-		return fail(err)
+		return none, err
 	}
 	if spec.Isolation != "" && spec.Isolation != isolationVM {
-		return fmt.Errorf("backend %s has no isolation class %.60q: use %q", Name, spec.Isolation, isolationVM)
+		return none, fmt.Errorf("backend %s has no isolation class %.60q: use %q", Name, spec.Isolation, isolationVM)
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.scaled(startTimeout))
 	defer cancel()
 	if spec.Image == "" {
 		if spec.Image, err = b.PrepareImage(ctx, backend.ImageSpec{}, nil); err != nil {
-			return fail(err)
+			return none, err
 		}
 	}
 	req, err := b.agentRequest(r, spec)
 	if err != nil {
-		return fail(err)
+		return none, err
 	}
 	if err := b.writeGuestFiles(ctx, r.ID, spec.CACert); err != nil {
-		return fail(err)
+		return none, err
 	}
 	if _, err := b.cli.Run(ctx, req); err != nil {
 		if late(err) {
 			b.unsettled.add(r.ID)
 		}
-		return fail(taken(err))
+		return none, taken(err)
+	}
+	if spec.User == "" {
+		if spec.User, err = b.images.User(ctx, spec.Image); err != nil {
+			return none, err
+		}
 	}
 	if err := b.furnish(ctx, &r, spec); err != nil {
-		return fail(b.withLogs(ctx, req.Name, err))
+		return none, b.withLogs(ctx, req.Name, err)
 	}
-	return nil
+	return r.Account, nil
 }
 
 // agentRequest is the agent's container.
@@ -173,11 +185,11 @@ func (b *Backend) furnish(ctx context.Context, r *record, spec backend.AgentSpec
 		return err
 	}
 	r.AgentStarted = c.Started
-	if err := b.makeHome(ctx, r.ID); err != nil {
-		return err
+	if r.Account, err = b.makeHome(ctx, r.ID, spec.User); err != nil {
+		return fmt.Errorf("make the agent's home: %w", err)
 	}
-	if err := b.writeBundle(ctx, r.ID, spec.CACert); err != nil {
-		return err
+	if err := b.writeBundle(ctx, *r, spec.CACert); err != nil {
+		return fmt.Errorf("read the image's CAs: %w", err)
 	}
 	return b.writeRecord(*r)
 }
@@ -202,41 +214,53 @@ func (b *Backend) asAsked(r record, c cli.Container) error {
 	return nil
 }
 
-// makeHome lets the guest make the agent's home, in parts as root and as the
-// agent: root has no capability that could change an owner.
-func (b *Backend) makeHome(ctx context.Context, id backend.ID) error {
-	for _, p := range vmguest.HomePhases() {
-		if _, err := b.inside(ctx, id, p.UID, p.Argv); err != nil {
-			return fmt.Errorf("make the agent's home: %w", err)
+// makeHome lets the guest find out who works in it and make that user's home, in
+// parts as root and as the agent: root has no capability that could change an
+// owner.
+func (b *Backend) makeHome(ctx context.Context, id backend.ID, user string) (backend.Account, error) {
+	said, err := b.inside(ctx, id, userIDs{}, vmguest.HomeArgv(user))
+	if err != nil {
+		return backend.Account{}, err
+	}
+	a, err := vmguest.ParseAccount(said)
+	switch {
+	case err != nil:
+		return a, err
+	case a.UID == keeperUID:
+		return a, fmt.Errorf("the image's user %s has the uid %d, which holds the guest open: give it another", a.Name, a.UID)
+	}
+	for _, p := range vmguest.HomePhases(a) {
+		if _, err := b.inside(ctx, id, userIDs{p.UID, p.GID}, p.Argv); err != nil {
+			return a, err
 		}
 	}
-	return nil
+	return a, nil
 }
 
 // writeBundle gives the guest the CAs of its image and the bottle's own in one
 // file. What the image says is not believed further than its form.
-func (b *Backend) writeBundle(ctx context.Context, id backend.ID, caCert []byte) error {
-	text, err := b.inside(ctx, id, backend.AgentUID, vmguest.RootsArgv())
+func (b *Backend) writeBundle(ctx context.Context, r record, caCert []byte) error {
+	text, err := b.inside(ctx, r.ID, idsOf(r.Account), vmguest.RootsArgv())
 	if err != nil {
-		return fmt.Errorf("read the image's CAs: %w", err)
+		return err
 	}
 	roots, err := vmguest.ParseRoots(text)
 	if err != nil {
-		return fmt.Errorf("read the image's CAs: %w", err)
+		return err
 	}
-	return b.writeGuestFile(id, filepath.Base(backend.GuestCABundle), vmguest.Bundle(roots, caCert))
+	return b.writeGuestFile(r.ID, filepath.Base(backend.GuestCABundle), vmguest.Bundle(roots, caCert))
 }
 
 // insideTimeout bounds one of this backend's own questions to a guest.
 const insideTimeout = 30 * time.Second
 
 // inside runs one of our own verbs in the agent and returns what it printed.
-func (b *Backend) inside(ctx context.Context, id backend.ID, uid int, argv []string) ([]byte, error) {
+func (b *Backend) inside(ctx context.Context, id backend.ID, as userIDs, argv []string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.scaled(insideTimeout))
 	defer cancel()
 	stdout, stderr := command.NewTail(vmguest.MaxRoots+1), command.NewTail(2<<10)
 	res, err := b.cli.Exec(ctx, cli.ExecRequest{
-		Container: roleAgent.name(id), Argv: argv, UID: uid, GID: uid, Workdir: "/", Stdout: stdout, Stderr: stderr,
+		Container: roleAgent.name(id), Argv: argv, UID: as.uid, GID: as.gid, Workdir: "/", Stdout: stdout, Stderr: stderr,
 	})
 	switch {
 	case err != nil:

@@ -49,14 +49,14 @@ func (b *Backend) Exec(ctx context.Context, id backend.ID, cmd backend.Command, 
 	if err != nil {
 		return fail(err)
 	}
-	uid, ok := userID(cmd.User)
+	as, ok := r.ids(cmd.User)
 	if !ok {
-		return backend.ExitStatus{Code: codeNoUser, StartError: fmt.Sprintf("there is no user %.60q: use %q or %q", cmd.User, backend.AgentUser, "root")}, nil
+		return backend.ExitStatus{Code: codeNoUser, StartError: fmt.Sprintf("there is no user %.60q: use %q or %q", cmd.User, r.Account.Name, "root")}, nil
 	}
 	if err := b.prove(ctx, r); err != nil {
 		return fail(err)
 	}
-	c := &running{b: b, id: id, uid: uid, cmd: cmd, streams: streams, token: vmguest.NewToken()}
+	c := &running{b: b, id: id, agent: r.Account, as: as, cmd: cmd, streams: streams, token: vmguest.NewToken()}
 	status, err := c.run(ctx)
 	if err != nil {
 		return fail(err)
@@ -64,23 +64,29 @@ func (b *Backend) Exec(ctx context.Context, id backend.ID, cmd backend.Command, 
 	return status, nil
 }
 
-// userID is the uid of a user's name. Numbers are used, so that no passwd of
-// an image decides who runs.
-func userID(name string) (int, bool) {
-	switch name {
-	case "", backend.AgentUser:
-		return backend.AgentUID, true
-	case "root":
-		return 0, true
+// userIDs are whom a command runs as. Numbers are used, so that no passwd of an
+// image decides who runs.
+type userIDs struct{ uid, gid int }
+
+func idsOf(a backend.Account) userIDs { return userIDs{a.UID, a.GID} }
+
+// ids are those of a user's name.
+func (r record) ids(name string) (userIDs, bool) {
+	switch {
+	case r.Account.Is(name):
+		return idsOf(r.Account), true
+	case name == "root":
+		return userIDs{}, true
 	}
-	return 0, false
+	return userIDs{}, false
 }
 
 // running is one command in a guest.
 type running struct {
 	b       *Backend
 	id      backend.ID
-	uid     int
+	agent   backend.Account
+	as      userIDs
 	cmd     backend.Command
 	streams backend.Streams
 	token   string
@@ -101,7 +107,7 @@ func (c *running) run(ctx context.Context) (backend.ExitStatus, error) {
 	done := make(chan ended, 1)
 	go func() {
 		res, err := c.b.cli.Exec(carrier, cli.ExecRequest{
-			Container: roleAgent.name(c.id), Argv: vmguest.RunArgv(c.cmd, c.token), UID: c.uid, GID: c.uid, Workdir: "/",
+			Container: roleAgent.name(c.id), Argv: vmguest.RunArgv(c.cmd, c.agent, c.token), UID: c.as.uid, GID: c.as.gid, Workdir: "/",
 			Interactive: c.streams.Stdin != nil, Stdin: input(c.streams.Stdin), Stdout: stdout.writer(), Stderr: filter,
 		})
 		done <- ended{res, err}
@@ -233,7 +239,7 @@ func (c *running) signal(ctx context.Context, n int, tree bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), signalTimeout)
 	defer cancel()
 	_, err := c.b.cli.Exec(ctx, cli.ExecRequest{
-		Container: roleAgent.name(c.id), Argv: vmguest.SignalArgv(c.token, n, tree), UID: c.uid, GID: c.uid, Workdir: "/",
+		Container: roleAgent.name(c.id), Argv: vmguest.SignalArgv(c.token, n, tree), UID: c.as.uid, GID: c.as.gid, Workdir: "/",
 	})
 	if err != nil {
 		c.b.log.Warn("a signal did not reach its command", "bottle", c.id, "signal", n, "error", err)

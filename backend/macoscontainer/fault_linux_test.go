@@ -54,7 +54,7 @@ func (s *standin) attempt(ctx context.Context, t *testing.T, id backend.ID) erro
 		}
 		return fmt.Errorf("StartSidecar: %w", err)
 	}
-	err = s.StartAgent(ctx, backend.AgentSpec{ID: id, CACert: cert, Env: []string{"PATH=/usr/bin:/bin", "HOME=" + backend.AgentHome}})
+	_, err = s.StartAgent(ctx, backend.AgentSpec{ID: id, CACert: cert, Env: []string{"PATH=/usr/bin:/bin", "HOME=" + backend.AgentHome}})
 	if err != nil {
 		return fmt.Errorf("StartAgent: %w", err)
 	}

@@ -229,7 +229,7 @@ func (m *realMac) job(t *testing.T, topo topology) {
 	if err != nil {
 		t.Fatalf("sidecar: %v", err)
 	}
-	err = b.StartAgent(ctx, backend.AgentSpec{ID: id, Image: image, CACert: cert, Env: []string{
+	_, err = b.StartAgent(ctx, backend.AgentSpec{ID: id, Image: image, CACert: cert, Env: []string{
 		"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + backend.AgentHome,
 		"https_proxy=" + endpoints.Egress, "http_proxy=" + endpoints.Egress, "CURL_CA_BUNDLE=" + backend.GuestCABundle,
 	}})

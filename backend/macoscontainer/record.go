@@ -36,6 +36,8 @@ type record struct {
 	// Sockets is the bottle's directory of sockets; "" = none.
 	Sockets   string            `json:"sockets,omitempty"`
 	Endpoints backend.Endpoints `json:"endpoints"`
+	// Account is who works in the guest, once it runs.
+	Account backend.Account `json:"account"`
 	// SidecarAddress is the sidecar's on the internal network.
 	SidecarAddress string `json:"sidecar_address,omitempty"`
 	// SidecarStarted and AgentStarted are the engine's words. A container that
@@ -125,6 +127,9 @@ func (b *Backend) readRecord(id backend.ID) (record, error) {
 	}
 	if r.ID != id || r.Owner != b.cfg.Owner {
 		return record{}, fmt.Errorf("bottle %s: %w", id, backend.ErrNotFound)
+	}
+	if r.Account.UID < 1 { // before the guest runs; it must never mean root
+		r.Account = backend.DefaultAccount()
 	}
 	return r, nil
 }

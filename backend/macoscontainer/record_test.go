@@ -22,6 +22,7 @@ func TestRecord(t *testing.T) {
 	r := record{
 		ID: "task", Owner: "me", Topology: socket, Services: []sidecars.Service{sidecars.Egress},
 		Created: time.Now().Round(0).UTC(), Expires: time.Now().Add(time.Hour).Round(0).UTC(), Sockets: b.socketDir("task"),
+		Account: backend.Account{Name: "dev", UID: 1234, GID: 1300, Home: "/srv/dev"},
 	}
 	if _, err := b.readRecord("task"); !errors.Is(err, backend.ErrNotFound) {
 		t.Errorf("before: %v", err)
@@ -35,6 +36,14 @@ func TestRecord(t *testing.T) {
 	got, err := b.readRecord("task")
 	if err != nil || !reflect.DeepEqual(got, r) {
 		t.Errorf("read back %+v, %v", got, err)
+	}
+	// One without an account must not mean root.
+	r.Account = backend.Account{}
+	if err := b.writeRecord(r); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = b.readRecord("task"); err != nil || got.Account != backend.DefaultAccount() {
+		t.Errorf("read back without an account %+v, %v", got.Account, err)
 	}
 	info, err := os.Stat(filepath.Join(b.dir("task"), recordFile))
 	if err != nil || info.Mode().Perm() != 0o600 {

@@ -53,6 +53,7 @@ func (b *Backend) StartSidecar(ctx context.Context, spec backend.SidecarSpec) (b
 		ID: spec.ID, Owner: b.cfg.Owner, Topology: topo, Services: spec.Services,
 		Created: time.Now().Round(0), Expires: spec.Expires.Round(0),
 	}
+	r.Account = backend.DefaultAccount() // until the guest says otherwise
 	if topo == socket {
 		r.Sockets = b.socketDir(spec.ID)
 	}

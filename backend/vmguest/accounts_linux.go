@@ -8,12 +8,108 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
 )
 
 // maxAccounts bounds /etc/passwd and /etc/group.
 const maxAccounts = 4 << 20
+
+// whoWorks finds the agent's account in this guest, and a home for it that can be
+// its.
+func whoWorks(user string) (backend.Account, error) {
+	etc, err := openDir("/etc")
+	if err != nil {
+		return backend.Account{}, err
+	}
+	defer closeFD(etc)
+	var files [2][]byte
+	for i, name := range []string{"passwd", "group"} {
+		if files[i], err = accountFile(etc, name); err != nil {
+			return backend.Account{}, complain("read /etc/"+name, err)
+		}
+	}
+	a, err := choose(user, files[0], files[1])
+	if err == nil && !canLive(a) {
+		a.Home = backend.AgentHome
+	}
+	return a, err
+}
+
+// canLive reports whether the home that an image names is its user's, or can be
+// made for it. A directory of somebody else's with something in it is none, and
+// no link is followed to one.
+func canLive(a backend.Account) bool {
+	if a.Home == backend.AgentHome {
+		return true
+	}
+	deep := filepath.Dir(a.Home) != "/" // nobody makes a directory beside /usr
+	fd, err := unix.Open("/", dirFlags, 0)
+	if err != nil {
+		return false
+	}
+	for name := range strings.SplitSeq(strings.Trim(a.Home, "/"), "/") {
+		next, err := unix.Openat(fd, name, dirFlags, 0)
+		closeFD(fd)
+		if err != nil {
+			return missing(err) && deep
+		}
+		fd = next
+	}
+	defer closeFD(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return false
+	}
+	return int(st.Uid) == a.UID || deep && isEmpty(fd)
+}
+
+func isEmpty(dir int) bool {
+	fd, err := unix.Openat(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	f := os.NewFile(uintptr(fd), "home")
+	defer func() { _ = f.Close() }()
+	_, err = f.Readdirnames(1)
+	return errors.Is(err, io.EOF)
+}
+
+// alias leads from the place where every guest's agent has its home to where this
+// image's is.
+func (h *home) alias() error {
+	if h.Home == backend.AgentHome {
+		return nil
+	}
+	dir, name := filepath.Split(backend.AgentHome)
+	fd, err := openDir(filepath.Clean(dir))
+	if err != nil {
+		return err
+	}
+	defer closeFD(fd)
+	for {
+		err := unix.Symlinkat(h.Home, fd, name)
+		switch {
+		case err == nil:
+			h.did("made a link from " + backend.AgentHome)
+			return nil
+		case !errors.Is(err, unix.EEXIST):
+			return complain("make a link at "+backend.AgentHome, err)
+		}
+		buf := make([]byte, maxHomePath+1)
+		if n, err := unix.Readlinkat(fd, name, buf); err == nil && string(buf[:n]) == h.Home {
+			return nil
+		}
+		// Root owns the directory around it: what is empty can go.
+		if err := unix.Unlinkat(fd, name, unix.AT_REMOVEDIR); err != nil {
+			return fmt.Errorf("%s has to lead to %s, the home of the image's user %s, and something else is there (%w): have the image remove it (RUN rm -rf %s)",
+				backend.AgentHome, h.Home, h.Name, err, backend.AgentHome)
+		}
+	}
+}
 
 // accounts sees to it that the agent's ids have names: programs such as ssh and
 // git refuse users without one.
@@ -28,8 +124,8 @@ func (h *home) accounts() error {
 		id   int
 		line string
 	}{
-		{"passwd", h.uid, fmt.Sprintf("x:%d:%d::%s:%s", h.uid, h.gid, h.home, shell())},
-		{"group", h.gid, fmt.Sprintf("x:%d:", h.gid)},
+		{"passwd", h.UID, fmt.Sprintf("x:%d:%d::%s:%s", h.UID, h.GID, h.Home, shell())},
+		{"group", h.GID, fmt.Sprintf("x:%d:", h.GID)},
 	} {
 		added, err := h.account(etc, file.name, file.id, file.line)
 		if err != nil {
@@ -53,17 +149,11 @@ func shell() string {
 
 // account appends a line for id unless the file has one.
 func (h *home) account(etc int, name string, id int, rest string) (bool, error) {
-	fd, err := unix.Openat(etc, name, unix.O_RDONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o644)
+	data, err := accountFile(etc, name)
 	if err != nil {
 		return false, err
 	}
-	f := os.NewFile(uintptr(fd), filepath.Join("/etc", name))
-	defer func() { _ = f.Close() }()
-	data, err := readAccounts(f)
-	if err != nil {
-		return false, err
-	}
-	user := h.user
+	user := h.Name
 	known, taken := findAccount(data, id, user)
 	if known {
 		return false, nil
@@ -78,7 +168,14 @@ func (h *home) account(etc int, name string, id int, rest string) (bool, error) 
 	return true, appendLine(etc, name, line)
 }
 
-func readAccounts(f *os.File) ([]byte, error) {
+// accountFile reads passwd or group, and makes it where there is none.
+func accountFile(etc int, name string) ([]byte, error) {
+	fd, err := unix.Openat(etc, name, unix.O_RDONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), filepath.Join("/etc", name))
+	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err

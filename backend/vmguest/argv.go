@@ -3,7 +3,6 @@ package vmguest
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,7 +51,7 @@ func validToken(token string) bool {
 //
 // Engines pass text. Arguments that are none travel in hex, and so arrive as
 // they are.
-func RunArgv(cmd backend.Command, token string) []string {
+func RunArgv(cmd backend.Command, agent backend.Account, token string) []string {
 	quote := func(s string) string { return s }
 	argv := guestVerb(verbRun, "--token", token)
 	if !isText(cmd) {
@@ -65,8 +64,11 @@ func RunArgv(cmd backend.Command, token string) []string {
 	if cmd.Dir != "" {
 		argv = append(argv, "--dir", quote(cmd.Dir))
 	}
-	home, env := account(cmd.User)
+	home, env := account(cmd.User, agent)
 	argv = append(argv, "--user-home", quote(home))
+	if home == agent.Home && agent != backend.DefaultAccount() {
+		argv = append(argv, "--user-name", quote(agent.Name))
+	}
 	for _, kv := range append(env, cmd.Env...) {
 		argv = append(argv, "--env", quote(kv))
 	}
@@ -79,11 +81,11 @@ func RunArgv(cmd backend.Command, token string) []string {
 
 // account is the home of a command's user, and what it needs to say over the
 // guest's environment, which is the agent's.
-func account(user string) (home string, env []string) {
-	switch user {
-	case "", backend.AgentUser, strconv.Itoa(backend.AgentUID):
-		return backend.AgentHome, nil
-	case "root", "0":
+func account(user string, agent backend.Account) (home string, env []string) {
+	switch {
+	case agent.Is(user):
+		return agent.Home, nil
+	case user == "root" || user == "0":
 		home, user = "/root", "root"
 	default:
 		home = "/"
@@ -130,24 +132,22 @@ func IdleArgv(lifetime time.Duration, relays map[int]string) []string {
 	return argv
 }
 
-// Phase is one step of making the agent's home: an argument vector and the user
-// it must run as.
+// Phase is one step of making the agent's home: an argument vector and the ids
+// it must run with.
 type Phase struct {
-	UID  int
-	Argv []string
+	UID, GID int
+	Argv     []string
 }
 
-// HomePhases returns the steps that make the agent's home and workspace, to be
-// run one after the other before anything else runs in the guest. Each must end
-// with 0. They can be repeated.
-func HomePhases() []Phase {
-	phase := func(uid int, name string) Phase {
-		id := strconv.Itoa(backend.AgentUID)
-		return Phase{uid, guestVerb(
-			verbHome, "--phase", name, "--uid", id, "--gid", id, "--user", backend.AgentUser,
-			"--home", backend.AgentHome, "--workspace", filepath.Base(backend.GuestWorkspace))}
+// HomePhases returns the steps that come after HomeArgv's, to be run one after
+// the other before anything else runs in the guest. Each must end with 0. All of
+// them can be repeated, from the first.
+func HomePhases(a backend.Account) []Phase {
+	phase := func(uid, gid int, name string) Phase {
+		return Phase{uid, gid, guestVerb(
+			verbHome, "--phase", name, "--uid", strconv.Itoa(a.UID), "--gid", strconv.Itoa(a.GID), "--home", a.Home)}
 	}
-	return []Phase{phase(0, phaseOpen), phase(backend.AgentUID, phaseMake), phase(0, phaseClose)}
+	return []Phase{phase(a.UID, a.GID, phaseMake), phase(0, 0, phaseClose)}
 }
 
 // RootsArgv returns what prints the image's CA bundle, see ParseRoots.

@@ -1,6 +1,7 @@
 package vmguest
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -23,22 +24,33 @@ func TestNewToken(t *testing.T) {
 
 func TestArgv(t *testing.T) {
 	const b = backend.GuestBinary
+	agent := backend.DefaultAccount()
+	dev := backend.Account{Name: "dev", UID: 1234, GID: 1300, Home: "/srv/dev"}
 	tests := map[string]struct {
 		got  []string
 		want string
 	}{
 		"run": {
-			RunArgv(backend.Command{Argv: []string{"ls", "--", "-l"}}, "T"),
+			RunArgv(backend.Command{Argv: []string{"ls", "--", "-l"}}, agent, "T"),
 			b + " guest run --token T --user-home /home/agent -- ls -- -l",
 		},
 		"run everything": {
-			RunArgv(backend.Command{Argv: []string{"id"}, Dir: "sub", User: "root", Env: []string{"A=1"}, Grace: time.Hour}, "T"),
+			RunArgv(backend.Command{Argv: []string{"id"}, Dir: "sub", User: "root", Env: []string{"A=1"}, Grace: time.Hour}, agent, "T"),
 			b + " guest run --token T --grace 1000 --dir sub --user-home /root --env HOME=/root --env USER=root --env LOGNAME=root --env A=1 -- id",
 		},
 		"run no text": {
-			RunArgv(backend.Command{Argv: []string{"a", "\xff"}, Env: []string{"B=1"}, Grace: 1}, "T"),
+			RunArgv(backend.Command{Argv: []string{"a", "\xff"}, Env: []string{"B=1"}, Grace: 1}, agent, "T"),
 			b + " guest run --token T --hex --grace 1 --user-home 2f686f6d652f6167656e74 --env 423d31 -- 61 ff",
 		},
+		"run as an image's user": {
+			RunArgv(backend.Command{Argv: []string{"id"}, User: "agent"}, dev, "T"),
+			b + " guest run --token T --user-home /srv/dev --user-name dev -- id",
+		},
+		"run as root beside one": {
+			RunArgv(backend.Command{Argv: []string{"id"}, User: "root"}, dev, "T"),
+			b + " guest run --token T --user-home /root --env HOME=/root --env USER=root --env LOGNAME=root -- id",
+		},
+		"home":        {HomeArgv("dev:staff"), b + " guest home --phase open --user dev:staff"},
 		"signal":      {SignalArgv("T", 15, false), b + " guest signal --token T --signal 15"},
 		"signal tree": {SignalArgv("T", 9, true), b + " guest signal --token T --signal 9 --tree"},
 		"idle":        {IdleArgv(1500*time.Millisecond, map[int]string{9100: "/b", 9099: "/a"}), b + " guest idle --seconds 2 --relay 9099=/a --relay 9100=/b"},
@@ -57,15 +69,15 @@ func TestArgv(t *testing.T) {
 }
 
 func TestHomePhases(t *testing.T) {
-	var names []string
-	for _, p := range HomePhases() {
-		i := slices.Index(p.Argv, "--phase")
-		names = append(names, p.Argv[i+1])
-		if want := map[string]int{"open": 0, "make": backend.AgentUID, "close": 0}[p.Argv[i+1]]; p.UID != want {
-			t.Errorf("phase %s runs as %d", p.Argv[i+1], p.UID)
-		}
+	var got []string
+	for _, p := range HomePhases(backend.Account{Name: "dev", UID: 1234, GID: 1300, Home: "/srv/dev"}) {
+		got = append(got, fmt.Sprintf("%d:%d %s", p.UID, p.GID, strings.Join(p.Argv[2:], " ")))
 	}
-	if !slices.Equal(names, []string{"open", "make", "close"}) {
-		t.Errorf("phases %q", names)
+	want := []string{
+		"1234:1300 home --phase make --uid 1234 --gid 1300 --home /srv/dev",
+		"0:0 home --phase close --uid 1234 --gid 1300 --home /srv/dev",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("phases %q, want %q", got, want)
 	}
 }

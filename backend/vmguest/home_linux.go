@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bottle-mcp/bottle-mcp/backend"
 )
 
 // In a guest without capabilities uid 0 can give nothing away (that takes
@@ -34,45 +37,66 @@ const (
 // modeLink is the name of the link that remembers the parent's mode.
 const modeLink = ".bottle-mode"
 
-// homeOptions are the arguments of "guest home".
-type homeOptions struct {
-	phase, home, user, workspace string
-	uid, gid                     int
-}
+// workspaceName is the workspace's, below the home.
+var workspaceName = path.Base(backend.GuestWorkspace) //nolint:gochecknoglobals // a constant
 
-// homeReport is the line that "guest home" prints.
-type homeReport struct {
-	Phase string   `json:"phase"`
-	Home  string   `json:"home"`
-	Did   []string `json:"did"`
+// homeOptions are the arguments of "guest home": what the first phase finds out
+// of user, the later ones are told.
+type homeOptions struct {
+	phase, user, home string
+	uid, gid          int
 }
 
 func homeMain(args []string, stdout io.Writer) error {
 	var o homeOptions
 	f := flags(verbHome)
 	f.StringVar(&o.phase, "phase", "", "")
-	f.StringVar(&o.home, "home", "", "")
 	f.StringVar(&o.user, "user", "", "")
-	f.StringVar(&o.workspace, "workspace", "", "")
+	f.StringVar(&o.home, "home", "", "")
 	f.IntVar(&o.uid, "uid", -1, "")
 	f.IntVar(&o.gid, "gid", -1, "")
 	if err := parseFlags(f, args); err != nil {
 		return err
 	}
+	unix.Umask(0o022) // modes are what is said here, whatever the engine's mask
+	if o.phase == phaseOpen {
+		return o.open(stdout)
+	}
 	if err := o.check(); err != nil {
 		return err
 	}
-	unix.Umask(0o022) // modes are what is said here, whatever the engine's mask
-	h, err := openHome(o)
+	h, err := openHome(backend.Account{UID: o.uid, GID: o.gid, Home: o.home})
 	if err != nil {
 		return err
 	}
 	defer h.close()
-	phases := map[string]func() error{phaseOpen: h.open, phaseMake: h.make, phaseClose: h.shut}
+	phases := map[string]func() error{phaseMake: h.make, phaseClose: h.shut}
 	if err := phases[o.phase](); err != nil {
 		return err
 	}
-	if err := json.NewEncoder(stdout).Encode(h.report); err != nil {
+	return h.tell(stdout, homeReport{Phase: o.phase})
+}
+
+// open is root's first step: everything that the agent's needs.
+func (o homeOptions) open(stdout io.Writer) error {
+	a, err := whoWorks(o.user)
+	if err != nil {
+		return err
+	}
+	h, err := openHome(a)
+	if err != nil {
+		return err
+	}
+	defer h.close()
+	if err := h.open(); err != nil {
+		return err
+	}
+	return h.tell(stdout, homeReport{Phase: o.phase, Account: &a})
+}
+
+func (h *home) tell(stdout io.Writer, r homeReport) error {
+	r.Home, r.Did = h.Home, h.done
+	if err := json.NewEncoder(stdout).Encode(r); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
 	return nil
@@ -80,39 +104,36 @@ func homeMain(args []string, stdout io.Writer) error {
 
 func (o homeOptions) check() error {
 	switch {
-	case o.phase != phaseOpen && o.phase != phaseMake && o.phase != phaseClose:
+	case o.phase != phaseMake && o.phase != phaseClose:
 		return badUsage("--phase must be %s, %s or %s", phaseOpen, phaseMake, phaseClose)
-	case !filepath.IsAbs(o.home) || filepath.Clean(o.home) != o.home || filepath.Dir(o.home) == "/":
-		return badUsage("--home must be the clean path of a directory at least two levels below the root")
-	case o.uid < 1 || o.gid < 0:
+	case o.home != backend.AgentHome && !plausibleHome(o.home):
+		return badUsage("--home must be the clean path of a directory that can be a home")
+	case o.uid < 1 || o.gid < 1:
 		return badUsage("--uid and --gid must be numbers, and not root's")
-	case o.user == "" || strings.ContainsAny(o.user, ":,\n") || strings.ContainsAny(o.home, ":\n"):
-		return badUsage("--user must be a name, and --home hold no colon")
-	case strings.Contains(o.workspace, "/") || o.workspace == "." || o.workspace == "..":
-		return badUsage("--workspace must be a name below the home")
 	}
 	return nil
 }
 
 // home is the place where a home is being made.
 type home struct {
-	homeOptions
+	backend.Account
+
 	parent int // its directory, opened without following links
-	report homeReport
+	done   []string
 }
 
-func openHome(o homeOptions) (*home, error) {
-	fd, err := openDir(filepath.Dir(o.home))
+func openHome(a backend.Account) (*home, error) {
+	fd, err := openDir(filepath.Dir(a.Home))
 	if err != nil {
 		return nil, err
 	}
-	return &home{homeOptions: o, parent: fd, report: homeReport{Phase: o.phase, Home: o.home, Did: []string{}}}, nil
+	return &home{Account: a, parent: fd, done: []string{}}, nil
 }
 
 func (h *home) close()             { _ = unix.Close(h.parent) }
-func (h *home) did(what string)    { h.report.Did = append(h.report.Did, what) }
-func (h *home) name() string       { return filepath.Base(h.home) }
-func (h *home) dir() string        { return filepath.Dir(h.home) }
+func (h *home) did(what string)    { h.done = append(h.done, what) }
+func (h *home) name() string       { return filepath.Base(h.Home) }
+func (h *home) dir() string        { return filepath.Dir(h.Home) }
 func closeFD(fd int)               { _ = unix.Close(fd) }
 func missing(err error) bool       { return errors.Is(err, unix.ENOENT) }
 func permissions(m uint32) uint32  { return m & modeBits }
@@ -185,10 +206,10 @@ func stat(dir int, name string) (*unix.Stat_t, error) {
 // foreign explains a directory of somebody else's that cannot be replaced.
 func (h *home) foreign(path string, st *unix.Stat_t, err error) error {
 	return fmt.Errorf("%s belongs to user %s and cannot be replaced (%w): have the image give it to the agent (RUN chown -R %d:%d %s)",
-		path, owner(st), err, h.uid, h.gid, h.home)
+		path, owner(st), err, h.UID, h.GID, h.Home)
 }
 
-// open is root's first step: everything that the agent's needs.
+// open is root's part before the agent makes its own.
 func (h *home) open() error {
 	removed, err := removeBlockDevices("/dev")
 	if err != nil {
@@ -197,22 +218,22 @@ func (h *home) open() error {
 	if removed > 0 {
 		h.did("removed " + strconv.Itoa(removed) + " block devices")
 	}
-	if err := h.accounts(); err != nil {
+	if err := errors.Join(h.accounts(), h.alias()); err != nil {
 		return err
 	}
 	st, err := stat(h.parent, h.name())
 	switch {
 	case missing(err):
 	case err != nil:
-		return complain("look at "+h.home, err)
+		return complain("look at "+h.Home, err)
 	case !isDir(st):
-		return complain("use "+h.home, unix.ENOTDIR)
-	case int(st.Uid) == h.uid:
+		return complain("use "+h.Home, unix.ENOTDIR)
+	case int(st.Uid) == h.UID:
 		return nil
 	default:
 		// WORKDIR in a Dockerfile leaves an empty one of root's.
 		if err := unix.Unlinkat(h.parent, h.name(), unix.AT_REMOVEDIR); err != nil {
-			return h.foreign(h.home, st, err)
+			return h.foreign(h.Home, st, err)
 		}
 		h.did("removed an empty home of another user")
 	}
@@ -225,7 +246,7 @@ func (h *home) openParent() error {
 		return complain("look at "+h.dir(), err)
 	}
 	mode := permissions(st.Mode)
-	if mode&writeBits == writeBits || (int(st.Uid) == h.uid && mode&0o300 == 0o300) {
+	if mode&writeBits == writeBits || (int(st.Uid) == h.UID && mode&0o300 == 0o300) {
 		return nil
 	}
 	err := unix.Symlinkat(strconv.FormatUint(uint64(mode), 8), h.parent, modeLink)
@@ -241,18 +262,15 @@ func (h *home) openParent() error {
 
 // make is the agent's step.
 func (h *home) make() error {
-	if os.Geteuid() != h.uid {
-		return badUsage("phase %s must run as user %d", phaseMake, h.uid)
+	if os.Geteuid() != h.UID {
+		return badUsage("phase %s must run as user %d", phaseMake, h.UID)
 	}
-	fd, err := h.own(h.parent, h.home, homeMode)
+	fd, err := h.own(h.parent, h.Home, homeMode)
 	if err != nil {
 		return err
 	}
 	defer closeFD(fd)
-	if h.workspace == "" {
-		return nil
-	}
-	ws, err := h.own(fd, filepath.Join(h.home, h.workspace), workspaceMode)
+	ws, err := h.own(fd, filepath.Join(h.Home, workspaceName), workspaceMode)
 	if err != nil {
 		return err
 	}
@@ -265,7 +283,7 @@ func (h *home) make() error {
 func (h *home) own(dir int, path string, mode uint32) (int, error) {
 	name := filepath.Base(path)
 	st, err := stat(dir, name)
-	if err == nil && isDir(st) && int(st.Uid) != h.uid {
+	if err == nil && isDir(st) && int(st.Uid) != h.UID {
 		if err := unix.Unlinkat(dir, name, unix.AT_REMOVEDIR); err != nil {
 			return -1, h.foreign(path, st, err)
 		}
@@ -300,10 +318,10 @@ func (h *home) shut() error {
 	}
 	st, err := stat(h.parent, h.name())
 	if err != nil {
-		return complain("look at "+h.home, err)
+		return complain("look at "+h.Home, err)
 	}
-	if !isDir(st) || int(st.Uid) != h.uid {
-		return fmt.Errorf("%s is not a directory of user %d: run phase %s as that user first", h.home, h.uid, phaseMake)
+	if !isDir(st) || int(st.Uid) != h.UID {
+		return fmt.Errorf("%s is not a directory of user %d: run phase %s as that user first", h.Home, h.UID, phaseMake)
 	}
 	return nil
 }

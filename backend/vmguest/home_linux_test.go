@@ -10,8 +10,6 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/bottle-mcp/bottle-mcp/backend"
 )
 
 // world is a guest's file system as far as "guest home" can see it: private
@@ -24,9 +22,11 @@ prog=$1; shift
 as() { # uid phase
 	if [ "$1" = 0 ]; then set -- "$2" ''; else set -- "$2" "--reuid $1 --regid $1 --clear-groups"; fi
 	phase=$1
-	setpriv $2 --bounding-set=-all --inh-caps=-all --no-new-privs "$prog" guest home --phase $phase --uid 1000 --gid 1000 --user agent \
-		--home /home/agent --workspace workspace || echo "phase $phase ended with $?"
+	[ $phase = open ] && set -- "$1" "$2" --user "$user" || set -- "$1" "$2" --uid $uid --gid $gid --home $home
+	how=$2; shift 2
+	setpriv $how --bounding-set=-all --inh-caps=-all --no-new-privs "$prog" guest home --phase $phase "$@" || echo "phase $phase ended with $?"
 }
+user= uid=1000 gid=1000 home=/home/agent
 all() { as 0 open; as 1000 make; as 0 close; }
 look() { for f in /home /home/agent /home/agent/workspace; do stat -c '%n %a %u' $f || :; done; ls -A /home; }
 `
@@ -46,10 +46,11 @@ func inWorld(t *testing.T, script string) string {
 
 const (
 	ready      = "/home %s 0\n/home/agent 700 1000\n/home/agent/workspace 755 1000\nagent\n"
-	reportOpen = `{"phase":"open","home":"/home/agent","did":["added a line to /etc/passwd","added a line to /etc/group","opened the parent directory"]}` + "\n"
+	reportOpen = `{"phase":"open","home":"/home/agent","did":["added a line to /etc/passwd","added a line to /etc/group","opened the parent directory"],` + agentSaid + "\n"
+	agentSaid  = `"account":{"name":"agent","uid":1000,"gid":1000,"home":"/home/agent"}}`
 	reportMake = `{"phase":"make","home":"/home/agent","did":["made /home/agent","made /home/agent/workspace"]}` + "\n"
 	reportShut = `{"phase":"close","home":"/home/agent","did":["closed the parent directory"]}` + "\n"
-	idleReport = `{"phase":"open","home":"/home/agent","did":[]}` + "\n" + `{"phase":"make","home":"/home/agent","did":[]}` + "\n" + `{"phase":"close","home":"/home/agent","did":[]}` + "\n"
+	idleReport = `{"phase":"open","home":"/home/agent","did":[],` + agentSaid + "\n" + `{"phase":"make","home":"/home/agent","did":[]}` + "\n" + `{"phase":"close","home":"/home/agent","did":[]}` + "\n"
 )
 
 func TestHome(t *testing.T) {
@@ -72,7 +73,7 @@ func TestHome(t *testing.T) {
 		"root's, empty":      {"mkdir /home/agent; all > /dev/null; look", fmt.Sprintf(ready, "755")},
 		"root's workspace":   {"mkdir /home/agent; chown 1000 /home/agent; chmod 700 /home/agent; mkdir /home/agent/workspace; all > /dev/null; look", fmt.Sprintf(ready, "755")},
 		"accounts":           {"all > /dev/null; cat /etc/passwd /etc/group", "root:x:0:0::/root:/bin/sh\nagent:x:1000:1000::/home/agent:" + shell() + "\nroot:x:0:\nother:x:7:\nagent:x:1000:\n"},
-		"accounts there":     {"echo node:x:1000:1000::/home/node:/bin/sh > /etc/passwd; echo node:x:1000: > /etc/group; all > /dev/null; cat /etc/passwd /etc/group", "node:x:1000:1000::/home/node:/bin/sh\nnode:x:1000:\n"},
+		"accounts there":     {"echo node:x:1000:1000::/home/agent:/bin/sh > /etc/passwd; echo node:x:1000: > /etc/group; all > /dev/null; cat /etc/passwd /etc/group", "node:x:1000:1000::/home/agent:/bin/sh\nnode:x:1000:\n"},
 		"name taken":         {"echo agent:x:5:5::/:/bin/sh > /etc/passwd; all > /dev/null; tail -1 /etc/passwd", "agent-1000:x:1000:1000::/home/agent:" + shell() + "\n"},
 		"no accounts":        {"rm /etc/passwd /etc/group; all > /dev/null; cut -d: -f3 /etc/passwd /etc/group; stat -c %a /etc/passwd", "1000\n1000\n644\n"},
 		"root makes no home": {"as 0 open > /dev/null; as 0 make 2> /dev/null", "phase make ended with 2\n"},
@@ -96,7 +97,12 @@ func TestHomeRefuses(t *testing.T) {
 		"home is a link":      {"ln -s /etc /home/agent; as 0 open", "link or no directory"},
 		"home is a file":      {"touch /home/agent; as 0 open", "link or no directory"},
 		"workspace is a link": {"mkdir /home/agent; ln -s /etc /home/agent/workspace; chown 1000 /home/agent; as 0 open; as 1000 make", "link or no directory"},
-		"parent is a link":    {"mkdir /home/real; ln -s real /home/link; \"$prog\" guest home --phase open --uid 1000 --gid 1000 --user agent --home /home/link/agent || echo \"phase open ended with $?\"", "link or no directory"},
+		"parent is a link":    {"mkdir /home/real; ln -s real /home/link; home=/home/link/agent; as 0 close", "link or no directory"},
+		"no such user":        {"user=dev; as 0 open", "not in the image's /etc/passwd"},
+		"no such group":       {"user=7:staff; as 0 open", "not in the image's /etc/group"},
+		"another root":        {"echo toor:x:0:0::/root:/bin/sh >> /etc/passwd; user=toor; as 0 open", "neither root nor nobody"},
+		"place of the link":   {"echo dev:x:7:7::/home/dev:/bin/sh >> /etc/passwd; mkdir /home/agent; touch /home/agent/x; user=dev; as 0 open", "rm -rf /home/agent"},
+		"link elsewhere":      {"echo dev:x:7:7::/home/dev:/bin/sh >> /etc/passwd; ln -s /home/other /home/agent; user=dev; as 0 open", "rm -rf /home/agent"},
 		"passwd is a link":    {"rm /etc/passwd; echo x > /home/target; ln -s /home/target /etc/passwd; as 0 open", "/etc/passwd"},
 		"passwd is a pipe":    {"rm /etc/passwd; mkfifo /etc/passwd; as 0 open", "no regular file"},
 		"read-only":           {"mount -o remount,ro /home; as 0 open", "read-only"},
@@ -116,20 +122,56 @@ func TestHomeRefuses(t *testing.T) {
 	}
 }
 
-// TestHomePhasesRun runs the host half's own argument vectors.
-func TestHomePhasesRun(t *testing.T) {
-	var script strings.Builder
-	for _, p := range HomePhases() {
-		quoted := strings.Join(p.Argv[3:], "' '")
-		how := ""
-		if p.UID != 0 {
-			how = fmt.Sprintf("--reuid %[1]d --regid %[1]d --clear-groups", p.UID)
-		}
-		fmt.Fprintf(&script, "setpriv %s --bounding-set=-all --inh-caps=-all \"$prog\" guest home '%s' > /dev/null\n", how, quoted)
+// TestImageUser has images with a user of their own: that one gets its home, and
+// /home/agent leads there.
+func TestImageUser(t *testing.T) {
+	const look = "; all | sed -n 's/.*account\":{\\(.*\\)}.*/\\1/p'; stat -c '%n %a %u:%g' $home $home/workspace; readlink /home/agent || stat -c '%F %u' /home/agent; "
+	tests := map[string]struct{ user, passwd, script, want string }{
+		"by name": {
+			"dev", "dev:x:1234:1300::/srv/dev:/bin/sh", "mount -t tmpfs -o mode=755 tmpfs /srv; uid=1234 gid=1300 home=/srv/dev" + look,
+			`"name":"dev","uid":1234,"gid":1300,"home":"/srv/dev"` + "\n/srv/dev 700 1234:1300\n/srv/dev/workspace 755 1234:1300\n/srv/dev\n",
+		},
+		"home of the image, twice": {
+			"1234", "dev:x:1234:1300::/srv/dev:/bin/sh",
+			"mount -t tmpfs -o mode=755 tmpfs /srv; mkdir -m 750 /srv/dev; chown 1234:1300 /srv/dev; uid=1234 gid=1300 home=/srv/dev; all > /dev/null" + look,
+			`"name":"dev","uid":1234,"gid":1300,"home":"/srv/dev"` + "\n/srv/dev 750 1234:1300\n/srv/dev/workspace 755 1234:1300\n/srv/dev\n",
+		},
+		"empty home of the default user": {
+			"dev", "dev:x:1234:1300::/home/dev:/bin/sh", "mkdir /home/agent; chown 1000 /home/agent; uid=1234 gid=1300 home=/home/dev" + look,
+			`"name":"dev","uid":1234,"gid":1300,"home":"/home/dev"` + "\n/home/dev 700 1234:1300\n/home/dev/workspace 755 1234:1300\n/home/dev\n",
+		},
+		"the first ordinary user": {
+			"", "node:x:1000:1001::/home/node:/bin/sh", "gid=1001 home=/home/node" + look,
+			`"name":"node","uid":1000,"gid":1001,"home":"/home/node"` + "\n/home/node 700 1000:1001\n/home/node/workspace 755 1000:1001\n/home/node\n",
+		},
+		"root means nobody": {
+			"root:root", "node:x:1000:1000::/home/node:/bin/sh", "home=/home/node" + look,
+			`"name":"node","uid":1000,"gid":1000,"home":"/home/node"` + "\n/home/node 700 1000:1000\n/home/node/workspace 755 1000:1000\n/home/node\n",
+		},
+		"a number without a name": {
+			"4711:other", "", "uid=4711 gid=7; all | grep -c account; tail -1 /etc/passwd; stat -c '%a %u:%g' $home",
+			"1\nagent:x:4711:7::/home/agent:" + shell() + "\n700 4711:7\n",
+		},
+		"group of root": {
+			"7", "app:x:7:0::/home/app:/bin/sh", "uid=7 gid=7 home=/home/app" + look,
+			`"name":"app","uid":7,"gid":7,"home":"/home/app"` + "\n/home/app 700 7:7\n/home/app/workspace 755 7:7\n/home/app\n",
+		},
+		// What cannot be a home: its user gets the one of every guest.
+		"somebody else's home": {
+			"www", "www:x:33:33::/home/www:/bin/sh", "mkdir /home/www; touch /home/www/x; uid=33 gid=33" + look,
+			`"name":"www","uid":33,"gid":33,"home":"/home/agent"` + "\n/home/agent 700 33:33\n/home/agent/workspace 755 33:33\ndirectory 33\n",
+		},
+		"a home behind a link": {
+			"dev", "dev:x:7:7::/home/link/dev:/bin/sh", "mkdir /home/real; ln -s real /home/link; uid=7 gid=7" + look,
+			`"name":"dev","uid":7,"gid":7,"home":"/home/agent"` + "\n/home/agent 700 7:7\n/home/agent/workspace 755 7:7\ndirectory 7\n",
+		},
 	}
-	want := fmt.Sprintf("%[1]s 700 %[3]d\n%[2]s 755 %[3]d\n", backend.AgentHome, backend.GuestWorkspace, backend.AgentUID)
-	if got := inWorld(t, script.String()+"stat -c '%n %a %u' "+backend.AgentHome+" "+backend.GuestWorkspace); got != want {
-		t.Errorf("%q, want %q", got, want)
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := inWorld(t, "echo '"+tt.passwd+"' >> /etc/passwd; user="+tt.user+"; "+tt.script); got != tt.want {
+				t.Errorf("\n%s\nwant\n%s", got, tt.want)
+			}
+		})
 	}
 }
 

@@ -127,7 +127,7 @@ func start(t testing.TB, cmd backend.Command, change ...func(*exec.Cmd)) *runnin
 	t.Helper()
 	r := &running{t: t, token: NewToken(), done: make(chan struct{})}
 	r.filter = NewStderrFilter(&r.err, r.token)
-	r.cmd = engine(t.Context(), t, RunArgv(cmd, r.token))
+	r.cmd = engine(t.Context(), t, RunArgv(cmd, backend.DefaultAccount(), r.token))
 	r.cmd.Stdout, r.cmd.Stderr = &r.out, r.filter
 	r.cmd.WaitDelay = 500 * time.Millisecond // what a background child holds open
 	for _, c := range change {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -20,7 +21,7 @@ type program struct {
 
 // resolve finds out what to execute, or why it cannot be.
 func resolve(o runOptions) (program, backend.ExitStatus) {
-	env := environment(os.Environ(), o.env)
+	env := environment(ownAccount(os.Environ(), o), o.env)
 	if lookup(env, "HOME") == "" && o.home != "" {
 		env = append(env, "HOME="+o.home)
 	}
@@ -30,6 +31,24 @@ func resolve(o runOptions) (program, backend.ExitStatus) {
 	}
 	path, status := find(o.argv, lookup(env, "PATH"), dir)
 	return program{path: path, dir: dir, argv: o.argv, env: env}, status
+}
+
+// ownAccount puts the image's user into what a launch says of every guest's. What
+// somebody set otherwise stays.
+func ownAccount(env []string, o runOptions) []string {
+	if o.user == "" {
+		return env
+	}
+	mine := map[string]string{
+		"HOME=" + backend.AgentHome: "HOME=" + o.home, "USER=" + backend.AgentUser: "USER=" + o.user, "LOGNAME=" + backend.AgentUser: "LOGNAME=" + o.user,
+	}
+	out := slices.Clone(env)
+	for i, kv := range out {
+		if own, ok := mine[kv]; ok {
+			out[i] = own
+		}
+	}
+	return out
 }
 
 func failed(code int, why string) backend.ExitStatus {

@@ -87,6 +87,7 @@ type runOptions struct {
 	token     string
 	grace     time.Duration
 	dir, home string
+	user      string // whom the environment names instead of AgentUser; "" = nobody else
 	env, argv []string
 }
 
@@ -96,6 +97,7 @@ func parseRun(args []string) (runOptions, error) {
 	f.StringVar(&o.token, "token", "", "")
 	f.StringVar(&o.dir, "dir", "", "")
 	f.StringVar(&o.home, "user-home", "", "")
+	f.StringVar(&o.user, "user-name", "", "")
 	grace := f.Uint("grace", 0, "")
 	coded := f.Bool("hex", false, "")
 	f.Var((*list)(&o.env), "env", "")
@@ -115,7 +117,7 @@ func parseRun(args []string) (runOptions, error) {
 
 // decode turns hex into what it stands for, see RunArgv.
 func (o *runOptions) decode() error {
-	texts := []*string{&o.dir, &o.home}
+	texts := []*string{&o.dir, &o.home, &o.user}
 	for i := range o.env {
 		texts = append(texts, &o.env[i])
 	}

@@ -252,7 +252,7 @@ func TestRunUsage(t *testing.T) {
 
 // TestRunNoStderr has nobody to tell the status.
 func TestRunNoStderr(t *testing.T) {
-	cmd := engine(t.Context(), t, RunArgv(sh("exit 5"), NewToken()))
+	cmd := engine(t.Context(), t, RunArgv(sh("exit 5"), backend.DefaultAccount(), NewToken()))
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -276,7 +276,7 @@ func TestRunBusyStderr(t *testing.T) {
 		t.Fatal(err)
 	}
 	token := NewToken()
-	cmd := engine(t.Context(), t, RunArgv(sh("exit 5"), token))
+	cmd := engine(t.Context(), t, RunArgv(sh("exit 5"), backend.DefaultAccount(), token))
 	cmd.Stderr = w
 	if _, err := w.Write(make([]byte, 4096)); err != nil {
 		t.Fatal(err)
@@ -315,10 +315,11 @@ func TestRunRefuses(t *testing.T) {
 		"idle relay":     {"guest", "idle", "--seconds", "1", "--relay", "99999=/x"},
 		"idle relay dir": {"guest", "idle", "--seconds", "1", "--relay", "80=x"},
 		"home":           {"guest", "home", "--phase", "none"},
-		"home of root":   {"guest", "home", "--phase", "open", "--home", "/home/x", "--uid", "0", "--gid", "0", "--user", "x"},
-		"home at root":   {"guest", "home", "--phase", "open", "--home", "/home", "--uid", "5", "--gid", "5", "--user", "x"},
-		"home user":      {"guest", "home", "--phase", "open", "--home", "/home/x", "--uid", "5", "--gid", "5", "--user", "x:0:0"},
-		"home workspace": {"guest", "home", "--phase", "open", "--home", "/home/x", "--uid", "5", "--gid", "5", "--user", "x", "--workspace", ".."},
+		"home of root":   {"guest", "home", "--phase", "make", "--home", "/home/x", "--uid", "0", "--gid", "0"},
+		"group of root":  {"guest", "home", "--phase", "make", "--home", "/home/x", "--uid", "5", "--gid", "0"},
+		"home at root":   {"guest", "home", "--phase", "close", "--home", "/home", "--uid", "5", "--gid", "5"},
+		"home elsewhere": {"guest", "home", "--phase", "close", "--home", "/etc/x", "--uid", "5", "--gid", "5"},
+		"home for what":  {"guest", "home", "--phase", "open", "--workspace", ".."},
 		"roots":          {"guest", "roots", "x"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -338,7 +339,7 @@ func TestRunCopies(t *testing.T) {
 			cmd.Argv[0] = program0(t)
 		}
 		token := NewToken()
-		c := engine(ctx, t, RunArgv(cmd, token))
+		c := engine(ctx, t, RunArgv(cmd, backend.DefaultAccount(), token))
 		filter := NewStderrFilter(streams.Stderr, token)
 		c.Stdin, c.Stdout, c.Stderr = streams.Stdin, streams.Stdout, filter
 		var exit *exec.ExitError

@@ -41,6 +41,7 @@ func (p *Provider) keys() map[string]func(manifest.Node) {
 		"program":     p.program,
 		"image":       func(n manifest.Node) { p.Image = n.Image() },
 		"dockerfile":  func(n manifest.Node) { p.DockerfilePath = fileName(n) },
+		"user":        func(n manifest.Node) { p.User = guestUser(n) },
 		"env":         func(n manifest.Node) { p.Env = env(n) },
 		"routes":      func(n manifest.Node) { p.Routes = routes(n) },
 		"auth_token":  func(n manifest.Node) { p.AuthToken = login(n, false) },
@@ -91,6 +92,18 @@ func fileName(n manifest.Node) string {
 	s, ok := n.Str()
 	if ok && !plainFile.MatchString(s) {
 		n.Fail(fmt.Sprintf("%.80q is not the name of a file", s), "it stands beside this file and is named without a path")
+		return ""
+	}
+	return s
+}
+
+var guestUserName = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_.-]{0,31}|[1-9][0-9]{0,8})$`)
+
+// guestUser reads who works in the image. Nobody works as root.
+func guestUser(n manifest.Node) string {
+	s, ok := n.Str()
+	if ok && (!guestUserName.MatchString(s) || s == "root") {
+		n.Fail(fmt.Sprintf("%.80q is not a user who can work in a guest", s), "write the name or the number of a user of the image, not root's")
 		return ""
 	}
 	return s

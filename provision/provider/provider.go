@@ -16,6 +16,9 @@ type Provider struct {
 	Image          string
 	Dockerfile     string
 	DockerfilePath string
+	// User is who works in a guest from an image, by name or number; "" = the
+	// image's own user.
+	User string
 	// Env is for every guest with this agent; a manifest may set it differently.
 	Env map[string]string
 	// Routes are needed whatever the login.

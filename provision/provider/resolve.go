@@ -22,6 +22,8 @@ type Settings struct {
 	// Label is what people call the bottle, Colour one of Colours or "".
 	Label  string
 	Colour string
+	// Account is who works in the guest; zero = whoever does by default.
+	Account backend.Account
 	// Workspace is where the agent starts, and the directory it trusts.
 	Workspace string
 	// SystemPrompt is true when there is one to be read.
@@ -94,8 +96,12 @@ func Resolve(p *Provider, s Settings) (*Resolved, error) {
 	if s.Colour != "" && !slices.Contains(Colours(), s.Colour) {
 		return nil, &SettingError{Key: "template", Problem: fmt.Sprintf("%.20q is no colour; known: %s", s.Colour, strings.Join(Colours(), ", "))}
 	}
+	account := s.Account
+	if account == (backend.Account{}) {
+		account = backend.DefaultAccount()
+	}
 	r := &Resolved{
-		Provider: p.Name, Description: p.Description, Program: p.Program, Home: backend.AgentHome, User: backend.AgentUser,
+		Provider: p.Name, Description: p.Description, Program: p.Program, Home: account.Home, User: account.Name,
 		Image: p.Image, Dockerfile: p.Dockerfile, DockerfilePath: p.DockerfilePath,
 		Routes: slices.Clone(p.Routes), Env: map[string]string{}, LoginEnv: []string{}, Placeholders: []string{},
 	}

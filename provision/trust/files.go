@@ -54,7 +54,7 @@ func inHome(name string, how setup.How, text string) setup.File {
 
 // System is what /etc gets, for every user of the guest. Whoever may write there
 // brings it: a backend that makes /etc itself, else root.
-func System(e backend.Endpoints, certPEM []byte) ([]setup.File, error) {
+func System(e backend.Endpoints, certPEM []byte, agent backend.Account) ([]setup.File, error) {
 	store, err := JavaStore(certPEM)
 	if err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func System(e backend.Endpoints, certPEM []byte) ([]setup.File, error) {
 	return []setup.File{
 		{Path: "/etc/environment", Content: []byte(environment(e)), How: setup.Append},
 		{Path: "/etc/profile.d/bottle-mcp.sh", Content: []byte(exports(e)), How: setup.Create},
-		{Path: "/etc/gitconfig", Content: []byte(systemGit(e)), How: setup.Append},
+		{Path: "/etc/gitconfig", Content: []byte(systemGit(e, agent)), How: setup.Append},
 		{Path: "/etc/wgetrc", Content: []byte(wget(e)), How: setup.Append},
 		{Path: "/etc/pip.conf", Content: []byte(pip(e)), How: setup.Create},
 		{Path: "/etc/apt/apt.conf.d/90bottle-mcp", Content: []byte(apt(e)), How: setup.Create},
@@ -170,8 +170,13 @@ func GitHTTP(e backend.Endpoints) string {
 }
 
 // systemGit is for users beside the agent, who owns the workspace.
-func systemGit(e backend.Endpoints) string {
-	return note + GitHTTP(e) + "[safe]\n\tdirectory = " + backend.GuestWorkspace + "\n"
+func systemGit(e backend.Endpoints, agent backend.Account) string {
+	text := note + GitHTTP(e) + "[safe]\n\tdirectory = " + backend.GuestWorkspace + "\n"
+	// Git compares with where a directory really is.
+	if at := agent.Workspace(); at != backend.GuestWorkspace {
+		text += "\tdirectory = " + at + "\n"
+	}
+	return text
 }
 
 func maven(e backend.Endpoints) string {

@@ -43,7 +43,7 @@ func TestFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			system, err := System(e, cert)
+			system, err := System(e, cert, backend.DefaultAccount())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -200,7 +200,7 @@ func (i *Images) fits(ctx context.Context, ref string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("look for the agent image %s: %w", ref, err)
 	}
-	_, ok := i.variant(img)
+	_, ok := i.fitting(ref, img)
 	return ok, nil
 }
 

@@ -72,8 +72,9 @@ type Images struct {
 	poll time.Duration // between two looks at a builder that is stopping
 
 	mu       sync.Mutex
-	embedded string          // path of the embedded twin, once it is written
-	made     map[string]made // sidecar images by the identity of their binary
+	embedded string            // path of the embedded twin, once it is written
+	made     map[string]made   // sidecar images by the identity of their binary
+	users    map[string]string // USER of images that were looked at, by name
 }
 
 // host is what this process is. Tests replace it.
@@ -157,6 +158,37 @@ func (i *Images) variant(img cli.Image) (cli.Variant, bool) {
 	return cli.Variant{}, false
 }
 
+// fitting is variant, and remembers the image's user.
+func (i *Images) fitting(ref string, img cli.Image) (cli.Variant, bool) {
+	v, ok := i.variant(img)
+	if ok {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		if i.users == nil {
+			i.users = map[string]string{}
+		}
+		i.users[ref] = v.User
+	}
+	return v, ok
+}
+
+// User is an image's USER: "name" or "uid", perhaps with ":group"; "" is root.
+// It is what was found when the image was made available.
+func (i *Images) User(ctx context.Context, ref string) (string, error) {
+	i.mu.Lock()
+	user, ok := i.users[ref]
+	i.mu.Unlock()
+	if ok {
+		return user, nil
+	}
+	img, err := i.cfg.CLI.ImageInspect(ctx, ref)
+	if err != nil {
+		return "", fmt.Errorf("look for the user of image %s: %w", ref, err)
+	}
+	v, _ := i.fitting(ref, img)
+	return v.User, nil
+}
+
 // platforms lists what an image is for.
 func platforms(img cli.Image) string {
 	var names []string
@@ -188,7 +220,7 @@ func (i *Images) local(ctx context.Context, ref, origin string) error {
 	if err != nil {
 		return fmt.Errorf("%s: look at image %s: %w", origin, ref, err)
 	}
-	if _, ok := i.variant(img); !ok {
+	if _, ok := i.fitting(ref, img); !ok {
 		return fmt.Errorf("%s: image %s is for %s, guests need %s: pull or build it for that platform",
 			origin, ref, platforms(img), i.Platform())
 	}
