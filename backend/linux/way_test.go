@@ -89,7 +89,7 @@ func startLeading(t *testing.T, b *Backend, id backend.ID, socket string) {
 		HostSocket: socket,
 	})
 	if err == nil {
-		err = b.StartAgent(t.Context(), backend.AgentSpec{ID: id, Env: []string{"PATH=/usr/bin:/bin", "HOME=" + backend.AgentHome}})
+		_, err = b.StartAgent(t.Context(), backend.AgentSpec{ID: id, Env: []string{"PATH=/usr/bin:/bin", "HOME=" + backend.AgentHome}})
 	}
 	if err != nil {
 		t.Fatal(err)
