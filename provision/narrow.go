@@ -3,6 +3,7 @@ package provision
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
@@ -12,17 +13,24 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/sidecars/policy"
 )
 
-// narrowRoutes keeps what only names of the manifest's routes, by the policy's
-// own rules (policy.Narrow): every host that is left is decided as before, with
-// the same credential, ports and addresses.
-func narrowRoutes(routes []manifest.Route, only []string) ([]manifest.Route, []error) {
+// narrowRoutes keeps what a request names of the manifest's routes, by the
+// policy's own rules (policy.Narrow): every host that is left is decided as
+// before, with the same credential, ports, addresses and rules.
+func narrowRoutes(routes []manifest.Route, req LaunchRequest) ([]manifest.Route, []error) {
+	if req.OnlyHosts == nil && req.Only == nil {
+		return routes, nil
+	}
+	want, problems := narrowing(req)
+	if len(problems) > 0 {
+		return nil, problems
+	}
 	parent, err := compileRoutes(routes)
 	if err != nil {
 		return nil, []error{&InvalidError{Field: "egress.routes of the manifest", Problem: err.Error()}}
 	}
-	left, err := policy.Narrow(parent, policy.NarrowRequest{Hosts: only})
+	left, err := policy.Narrow(parent, want)
 	if err != nil {
-		return nil, narrowProblems(err)
+		return nil, narrowProblems(err, req)
 	}
 	out := []manifest.Route{}
 	for _, l := range left {
@@ -35,6 +43,50 @@ func narrowRoutes(routes []manifest.Route, only []string) ([]manifest.Route, []e
 		out = append(out, r)
 	}
 	return out, nil
+}
+
+// narrowing says a request in the policy's words.
+func narrowing(req LaunchRequest) (policy.NarrowRequest, []error) {
+	out := policy.NarrowRequest{Hosts: req.OnlyHosts, Paths: map[string][]sidecars.PathMatch{}, Methods: map[string][]string{}}
+	var problems []error
+	fail := func(i int, key, format string, args ...any) {
+		problems = append(problems, &InvalidError{Field: fmt.Sprintf("only[%d].%s", i, key), Problem: fmt.Sprintf(format, args...)})
+	}
+	if req.OnlyHosts == nil {
+		out.Hosts = []string{}
+	}
+	seen := map[string]bool{}
+	for i, rule := range req.Only {
+		host := hostKey(rule.Host)
+		switch {
+		case seen[host]:
+			fail(i, "host", "%.80q stands twice; put its paths and methods into one entry", rule.Host)
+		case req.OnlyHosts == nil:
+			out.Hosts = append(out.Hosts, host)
+		case !slices.ContainsFunc(req.OnlyHosts, func(h string) bool { return hostKey(h) == host }):
+			fail(i, "host", "%.80q is not among only_hosts; list it there too, or leave only_hosts out", rule.Host)
+		}
+		seen[host] = true
+		if rule.Methods != nil {
+			out.Methods[host] = rule.Methods
+		}
+		if rule.Paths == nil {
+			continue
+		}
+		out.Paths[host] = []sidecars.PathMatch{}
+		for _, path := range rule.Paths {
+			if strings.Contains(path, "*") {
+				fail(i, "paths", "%.80q holds a wildcard; a path takes in everything below it, so leave the '*' out", path)
+			}
+			out.Paths[host] = append(out.Paths[host], sidecars.PathMatch{Type: sidecars.MatchPrefix, Value: path})
+		}
+	}
+	return out, problems
+}
+
+// hostKey brings the spellings of a host together.
+func hostKey(name string) string {
+	return strings.TrimSuffix(strings.ToLower(strings.TrimSpace(name)), ".")
 }
 
 // compileRoutes is the policy that the routes make. In place of slots, which a
@@ -53,16 +105,28 @@ func compileRoutes(routes []manifest.Route) (*policy.Policy, error) {
 }
 
 // narrowProblems says each of policy.Narrow's errors as one about the request.
-func narrowProblems(err error) []error {
+func narrowProblems(err error, req LaunchRequest) []error {
 	faults := []error{err}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		faults = joined.Unwrap()
+	}
+	field := func(no *policy.NarrowError) string {
+		i := slices.IndexFunc(req.Only, func(r OnlyRule) bool { return hostKey(r.Host) == hostKey(no.Host) })
+		switch {
+		case no.Field == "hosts" && req.OnlyHosts != nil:
+			return "only_hosts"
+		case i < 0:
+			return "only"
+		case no.Field == "hosts":
+			return fmt.Sprintf("only[%d].host", i)
+		}
+		return fmt.Sprintf("only[%d].%s", i, no.Field)
 	}
 	var problems []error
 	for _, fault := range faults {
 		var no *policy.NarrowError
 		if errors.As(fault, &no) {
-			fault = &InvalidError{Field: "only_hosts", Problem: fmt.Sprintf("%.80q: %s", no.Host, no.Problem), Allowed: no.Allowed}
+			fault = &InvalidError{Field: field(no), Problem: fmt.Sprintf("%.80q: %s", no.Host, no.Problem), Allowed: no.Allowed}
 		}
 		problems = append(problems, fault)
 	}

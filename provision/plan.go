@@ -253,12 +253,8 @@ func (d *draft) image() {
 
 // routes narrows the egress policy and checks that every credential is there.
 func (d *draft) routes() {
-	routes := d.withAgent()
-	if d.req.OnlyHosts != nil {
-		var problems []error
-		routes, problems = narrowRoutes(routes, d.req.OnlyHosts)
-		d.problems = append(d.problems, problems...)
-	}
+	routes, problems := narrowRoutes(d.withAgent(), d.req)
+	d.problems = append(d.problems, problems...)
 	d.r.routes = routes
 	d.plan.Routes, d.plan.Policy = summarize(routes), policyWords(routes)
 	missing := map[string]bool{}

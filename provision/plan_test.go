@@ -327,7 +327,7 @@ func FuzzNarrow(f *testing.F) {
 				routes = append(routes, r)
 			}
 		}
-		narrowed, problems := narrowRoutes(routes, strings.Fields(only))
+		narrowed, problems := narrowRoutes(routes, LaunchRequest{OnlyHosts: strings.Fields(only)})
 		if len(problems) > 0 {
 			return // nothing is launched then
 		}

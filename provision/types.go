@@ -23,8 +23,20 @@ type LaunchRequest struct {
 	// OnlyHosts, when not nil, keeps only these routes; each must be allowed
 	// by the manifest. An empty list means no egress at all.
 	OnlyHosts []string
+	// Only, when not nil, keeps these hosts alone and of each what its rule names.
+	// Beside OnlyHosts it narrows some of those.
+	Only      []OnlyRule
 	Limits    backend.Limits // each may only lower the manifest's or the default
 	Principal Principal
+}
+
+// OnlyRule is what a request keeps of one host.
+type OnlyRule struct {
+	Host string // as in the policy, or a name or wildcard below one of its wildcards
+	// Paths are kept with everything below them, nil = all that are allowed.
+	Paths []string
+	// Methods are kept, nil = all that are allowed.
+	Methods []string
 }
 
 // Plan is a launch resolved and validated: what will be, in data. It holds no

@@ -76,6 +76,14 @@ func (c *checks) label(field, value string) {
 	}
 }
 
+// host checks a host name or wildcard; whether it may be kept is the policy's to
+// say.
+func (c *checks) host(field, value string) {
+	if value == "" || len(value) > 260 || strings.HasPrefix(value, "-") || strings.ContainsAny(value, "/\x00\n\r ") {
+		c.fail(field, "must hold host names as in the policy, such as %q, not %.80q", "example.com", value)
+	}
+}
+
 var userPattern = regexp.MustCompile(`^([a-z_][a-z0-9_-]{0,31}|[0-9]{1,10})$`)
 
 func (c *checks) user(field, value string) {

@@ -2,6 +2,7 @@ package tools
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -27,9 +28,16 @@ type launchInput struct {
 	Env        map[string]string `json:"env,omitempty" jsonschema_description:"Environment variables for everything in the bottle, no secrets"`
 	TTLSeconds int               `json:"ttl_seconds,omitempty" jsonschema:"minimum=1,maximum=604800" jsonschema_description:"Remove the bottle after this time. Default: the manifest's"`
 	OnlyHosts  []string          `json:"only_hosts,omitempty" jsonschema:"maxItems=256,uniqueItems=true,minLength=1,maxLength=260" jsonschema_description:"Keep only these of the allowed egress hosts; an empty list means no network at all"`
+	Only       []onlyInput       `json:"only,omitempty" jsonschema:"maxItems=256" jsonschema_description:"Keep only these of the allowed hosts, and of each only some requests, such as [{\"host\":\"api.github.com\",\"paths\":[\"/repos/acme\"],\"methods\":[\"GET\"]}]"`
 	Limits     *limitsInput      `json:"limits,omitempty" jsonschema_description:"Lower the bottle's resource limits"`
 	Backend    string            `json:"backend,omitempty" jsonschema:"maxLength=40,pattern=^[a-z0-9][a-z0-9-]*$" jsonschema_description:"Engine, where the operator leaves the choice. Default: this host's"`
 	DryRun     bool              `json:"dry_run,omitempty" jsonschema:"default=false" jsonschema_description:"Return the plan and start nothing"`
+}
+
+type onlyInput struct {
+	Host    string   `json:"host" jsonschema:"minLength=1,maxLength=260" jsonschema_description:"Host as in the policy, or one below a wildcard of it"`
+	Paths   []string `json:"paths,omitempty" jsonschema:"minItems=1,maxItems=64,minLength=1,maxLength=1024" jsonschema_description:"Paths to keep, each with everything below it. Default: all that are allowed"`
+	Methods []string `json:"methods,omitempty" jsonschema:"minItems=1,maxItems=32,minLength=1,maxLength=32" jsonschema_description:"Methods to keep, such as GET. Default: all that are allowed"`
 }
 
 type limitsInput struct {
@@ -86,9 +94,7 @@ func (in launchInput) request(who provision.Principal) (provision.LaunchRequest,
 	c.env("env", in.Env)
 	c.between("ttl_seconds", in.TTLSeconds, 1, 604800)
 	for _, host := range in.OnlyHosts {
-		if host == "" || len(host) > 260 || strings.HasPrefix(host, "-") || strings.ContainsAny(host, "/\x00\n\r ") {
-			c.fail("only_hosts", "must hold host names as in the policy, such as %q, not %.80q", "example.com", host)
-		}
+		c.host("only_hosts", host)
 	}
 	return provision.LaunchRequest{
 		Agent:     in.Agent,
@@ -101,9 +107,29 @@ func (in launchInput) request(who provision.Principal) (provision.LaunchRequest,
 		TTL:       time.Duration(in.TTLSeconds) * time.Second,
 		Backend:   in.Backend,
 		OnlyHosts: slices.Clone(in.OnlyHosts), // an empty list stays an empty list: no egress
+		Only:      onlyRules(c, in.Only),
 		Limits:    in.Limits.limits(c),
 		Principal: who,
 	}, c.err()
+}
+
+// onlyRules says them in provision's words; none is not the same as an empty list.
+func onlyRules(c *checks, in []onlyInput) []provision.OnlyRule {
+	if in == nil {
+		return nil
+	}
+	out := make([]provision.OnlyRule, len(in))
+	for i, o := range in {
+		at := fmt.Sprintf("only[%d]", i)
+		c.host(at+".host", o.Host)
+		for _, path := range o.Paths {
+			if !strings.HasPrefix(path, "/") || len(path) > 1024 {
+				c.fail(at+".paths", "must hold paths that begin with '/', such as %q, not %.80q", "/v1", path)
+			}
+		}
+		out[i] = provision.OnlyRule(o)
+	}
+	return out
 }
 
 // limits says them in the backend's units.

@@ -20,15 +20,17 @@ func TestLaunchHandsOverTheRequest(t *testing.T) {
 	}{
 		"nothing": {`{}`, provision.LaunchRequest{}},
 		"all": {
-			`{"agent":"coder","bottles":["dev","net"],"id":"my-id","label":"fix the parser","workspace":"src","prompt":"do it","env":{"A":"1"},"ttl_seconds":600,"only_hosts":["a.example","*.b.example"],"limits":{"cpus":0.5,"memory_mb":256,"disk_mb":1024,"pids":100},"backend":"linux"}`,
+			`{"agent":"coder","bottles":["dev","net"],"id":"my-id","label":"fix the parser","workspace":"src","prompt":"do it","env":{"A":"1"},"ttl_seconds":600,"only_hosts":["a.example","*.b.example"],"only":[{"host":"a.example","paths":["/v1"],"methods":["get"]}],"limits":{"cpus":0.5,"memory_mb":256,"disk_mb":1024,"pids":100},"backend":"linux"}`,
 			provision.LaunchRequest{
 				Agent: "coder", Bottles: []string{"dev", "net"}, ID: "my-id", Label: "fix the parser", Workspace: "src", Prompt: "do it",
 				Env: map[string]string{"A": "1"}, TTL: 10 * time.Minute, OnlyHosts: []string{"a.example", "*.b.example"},
+				Only:    []provision.OnlyRule{{Host: "a.example", Paths: []string{"/v1"}, Methods: []string{"get"}}},
 				Limits:  backend.Limits{CPUs: 0.5, MemoryBytes: 256 << 20, DiskBytes: 1 << 30, PIDs: 100},
 				Backend: "linux",
 			},
 		},
-		"no network": {`{"only_hosts":[]}`, provision.LaunchRequest{OnlyHosts: []string{}}},
+		"no network":   {`{"only_hosts":[]}`, provision.LaunchRequest{OnlyHosts: []string{}}},
+		"nothing kept": {`{"only":[]}`, provision.LaunchRequest{Only: []provision.OnlyRule{}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake()
@@ -66,6 +68,13 @@ func TestLaunchRefusesArguments(t *testing.T) {
 		"ttl":              {`{"ttl_seconds":9999999}`, []string{`"ttl_seconds"`, "from 1 to 604800"}},
 		"host slash":       {`{"only_hosts":["a.example/x"]}`, []string{`"only_hosts"`, "a.example/x"}},
 		"host dash":        {`{"only_hosts":["-a"]}`, []string{`"only_hosts"`}},
+		"only host":        {`{"only":[{"host":"a"},{"paths":["/a"]}]}`, []string{`"only[1].host"`}},
+		"only URL":         {`{"only":[{"host":"https://a.example"}]}`, []string{`"only[0].host"`, "https://a.example"}},
+		"only null":        {`{"only":[null]}`, []string{`"only[0].host"`}},
+		"only path":        {`{"only":[{"host":"a","paths":["v1"]}]}`, []string{`"only[0].paths"`, "begin with '/'"}},
+		"only unknown":     {`{"only":[{"host":"a","path":"/v1"}]}`, []string{`"only[0].path"`, "allowed: only[0].host, only[0].paths, only[0].methods"}},
+		"only of names":    {`{"only":["a.example"]}`, []string{`"only[0]"`, "an object"}},
+		"only no list":     {`{"only":{"host":"a"}}`, []string{`"only"`, "an array"}},
 		"cpus":             {`{"limits":{"cpus":-1}}`, []string{`"limits.cpus"`}},
 		"memory overflow":  {`{"limits":{"memory_mb":9223372036854775807}}`, []string{`"limits.memory_mb"`}},
 		"disk":             {`{"limits":{"disk_mb":-5}}`, []string{`"limits.disk_mb"`}},

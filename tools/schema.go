@@ -76,7 +76,24 @@ func onlyKnown(path string, raw json.RawMessage, t reflect.Type) error {
 		if at < 0 {
 			return &argumentError{Field: cleanLine(path+key, 100), Problem: "is not an argument of this tool", Allowed: names(path, fields)}
 		}
-		if err := onlyKnown(path+key+".", object[key], fields[at].kind); err != nil {
+		if err := knownBelow(path+key, object[key], fields[at].kind); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// knownBelow is onlyKnown for a value, or for each of a list.
+func knownBelow(path string, raw json.RawMessage, t reflect.Type) error {
+	if t.Kind() != reflect.Slice || t.Elem().Kind() != reflect.Struct {
+		return onlyKnown(path+".", raw, t)
+	}
+	var items []json.RawMessage
+	if err := json.Unmarshal(raw, &items); err != nil {
+		return decodeError(path, err)
+	}
+	for i, item := range items {
+		if err := onlyKnown(fmt.Sprintf("%s[%d].", path, i), item, t.Elem()); err != nil {
 			return err
 		}
 	}

@@ -46,6 +46,7 @@ type runOptions struct {
 	dryRun    bool
 	asJSON    bool
 	copying   copyRules
+	only      onlyFlags
 }
 
 func newRun(c *cli) *cobra.Command {
@@ -79,6 +80,7 @@ would be injected and copied, its limits and its backend.`,
 	flags.StringVar(&o.backend, "backend", "", "backend to use (default: the first that works)")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "print the plan and start nothing")
 	flags.BoolVar(&o.asJSON, "json", false, "with --dry-run: print JSON")
+	o.only.add(flags)
 	o.copying.add(flags)
 	return cmd
 }
@@ -95,6 +97,10 @@ func (c *cli) run(ctx context.Context, o runOptions, argv []string) error {
 	if err != nil {
 		return err
 	}
+	only, err := o.only.rules()
+	if err != nil {
+		return err
+	}
 	if o.workspace != "" {
 		if o.workspace, err = filepath.Abs(o.workspace); err != nil {
 			return fmt.Errorf("--workspace: %w", err)
@@ -105,10 +111,12 @@ func (c *cli) run(ctx context.Context, o runOptions, argv []string) error {
 	if err != nil {
 		return &codedError{exitNoBottle, err}
 	}
+	req := o.request(argv, env)
+	req.Only = only
 	if o.dryRun {
-		return c.preflight(ctx, app.bottles, o.request(argv, env), o.asJSON)
+		return c.preflight(ctx, app.bottles, req, o.asJSON)
 	}
-	bottle, err := c.launch(ctx, app.bottles, o.request(argv, env))
+	bottle, err := c.launch(ctx, app.bottles, req)
 	if err != nil {
 		return &codedError{exitNoBottle, err}
 	}
