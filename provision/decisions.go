@@ -1,24 +1,25 @@
 package provision
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"sync"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/provision/state"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 )
 
 // Bounds of what is read of an egress log at once.
 const (
-	maxDecision  = 64 << 10  // one line
 	maxLogWindow = 4 << 20   // of one command, and of the newest lines
 	maxLogCount  = 256 << 20 // counted per call
 	maxRefusals  = 200
@@ -54,28 +55,49 @@ func newDecisionLog(store *state.Store) *decisionLog {
 // refusal reports whether a line is a refusal.
 func refusal(line []byte) bool { return bytes.Contains(line, []byte(denyMark)) }
 
+// open looks at a bottle's log as it is now. No log is an empty one. Close what
+// it returns.
+func (d *decisionLog) open(id backend.ID) (*ledger.Reader, io.Closer, error) {
+	files, err := d.store.OpenLedger(id)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	r, err := ledger.NewReader(files)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("read the egress log of bottle %s: %w", id, err), closers(files).Close())
+	}
+	return r, closers(files), nil
+}
+
+// closers closes all files.
+type closers []*os.File
+
+func (c closers) Close() error {
+	var errs []error
+	for _, f := range c {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}
+
 // size is where the log ends now; 0 when there is none.
 func (d *decisionLog) size(id backend.ID) int64 {
-	f, err := d.store.OpenEgressLog(id)
+	r, files, err := d.open(id)
 	if err != nil {
 		return 0
 	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return 0
-	}
-	return info.Size()
+	defer func() { _ = files.Close() }()
+	return r.End()
 }
 
 // refusedSince returns the refusals logged from offset on, oldest first. A log
 // that cannot be read has none: it must not fail the command it is about.
 func (d *decisionLog) refusedSince(id backend.ID, offset int64) []sidecars.Decision {
 	var out []sidecars.Decision
-	err := d.window(id, offset, func(line []byte) {
+	err := d.window(id, func(int64) int64 { return offset }, func(line []byte) {
 		if len(out) < maxRefusals && refusal(line) {
-			if one, ok := decodeDecision(line, id); ok && one.Verdict == sidecars.Deny {
-				out = append(out, one)
+			if one, ok := decodeEntry(line, id); ok && one.Type == ledger.TypeDecision && one.Verdict == sidecars.Deny {
+				out = append(out, one.Decision)
 			}
 		}
 	})
@@ -85,69 +107,83 @@ func (d *decisionLog) refusedSince(id backend.ID, offset int64) []sidecars.Decis
 	return out
 }
 
-// newest returns the newest decisions, oldest first.
+// newest returns the newest decisions, oldest first. An exchange that goes on
+// stands where it began.
 func (d *decisionLog) newest(id backend.ID, limit int) ([]sidecars.Decision, error) {
 	limit = max(1, min(limit, maxLogLines))
-	out := []sidecars.Decision{}
-	err := d.window(id, max(0, d.size(id)-maxLogWindow), func(line []byte) {
-		if one, ok := decodeDecision(line, id); ok {
-			out = append(out, one)
-			if len(out) > 2*limit {
-				out = slices.Delete(out, 0, len(out)-limit)
-			}
+	var list decisionList
+	err := d.window(id, func(end int64) int64 { return max(0, end-maxLogWindow) }, func(line []byte) {
+		if one, ok := decodeEntry(line, id); ok {
+			list.add(one)
 		}
 	})
-	return out[max(0, len(out)-limit):], err
+	return list.last(limit), err
 }
 
-// window calls each for every whole line in the part of the log that begins at
-// offset.
-func (d *decisionLog) window(id backend.ID, offset int64, each func([]byte)) error {
-	f, err := d.store.OpenEgressLog(id)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// decisionList gathers decisions and leaves out what a later line repeats.
+type decisionList struct {
+	all     []sidecars.Decision
+	ongoing map[string]int // by exchange, where it stands in all
+}
+
+func (l *decisionList) add(e ledger.Entry) {
+	at, known := l.ongoing[e.Exchange]
+	switch e.Type {
+	case ledger.TypeDecision:
+		if known && e.Exchange != "" {
+			l.all[at].Bottle = "" // told by its end
+			delete(l.ongoing, e.Exchange)
+		}
+	case ledger.TypeBegin, ledger.TypeProgress:
+		e.Message = "It goes on, or its end could not be recorded."
+		if known {
+			l.all[at] = e.Decision
+			return
+		}
+		if l.ongoing == nil {
+			l.ongoing = map[string]int{}
+		}
+		l.ongoing[e.Exchange] = len(l.all)
+	default:
+		return
 	}
+	l.all = append(l.all, e.Decision)
+}
+
+func (l *decisionList) last(limit int) []sidecars.Decision {
+	out := slices.DeleteFunc(l.all, func(d sidecars.Decision) bool { return d.Bottle == "" })
+	return append([]sidecars.Decision{}, out[max(0, len(out)-limit):]...)
+}
+
+// window calls each for every whole line in the part of the log that begins
+// where from says, which is told where the log ends.
+func (d *decisionLog) window(id backend.ID, from func(end int64) int64, each func([]byte)) error {
+	r, files, err := d.open(id)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = f.Close() }()
-	_, err = wholeLines(io.NewSectionReader(f, offset, maxLogWindow), each)
+	defer func() { _ = files.Close() }()
+	in, _ := r.From(from(r.End()), maxLogWindow)
+	_, err = ledger.Lines(in, func(line []byte) error {
+		each(line)
+		return nil
+	})
 	return err
 }
 
-// wholeLines calls each for every line that ends, and returns where the last of
-// them did. Lines that are too long are left out.
-func wholeLines(r io.Reader, each func([]byte)) (int64, error) {
-	in := bufio.NewReaderSize(r, maxDecision)
-	var end, pending int64
-	for {
-		line, err := in.ReadSlice('\n')
-		pending += int64(len(line))
-		switch {
-		case errors.Is(err, io.EOF):
-			return end, nil // what is left over is half a line
-		case errors.Is(err, bufio.ErrBufferFull):
-			continue
-		case err != nil:
-			return end, err
-		}
-		if pending == int64(len(line)) {
-			each(line)
-		}
-		end, pending = end+pending, 0
-	}
-}
-
-// decodeDecision reads one line strictly.
-func decodeDecision(line []byte, id backend.ID) (sidecars.Decision, bool) {
+// decodeEntry reads one line strictly.
+func decodeEntry(line []byte, id backend.ID) (ledger.Entry, bool) {
 	dec := json.NewDecoder(bytes.NewReader(line))
 	dec.DisallowUnknownFields()
-	var one sidecars.Decision
-	if dec.Decode(&one) != nil || one.Bottle != string(id) || one.Verdict != sidecars.Allow && one.Verdict != sidecars.Deny {
-		return sidecars.Decision{}, false
+	var one ledger.Entry
+	if dec.Decode(&one) != nil || one.Bottle != string(id) {
+		return ledger.Entry{}, false
+	}
+	if one.Type == ledger.TypeDecision && one.Verdict != sidecars.Allow && one.Verdict != sidecars.Deny {
+		return ledger.Entry{}, false
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return sidecars.Decision{}, false
+		return ledger.Entry{}, false
 	}
 	return one, true
 }
@@ -166,21 +202,22 @@ func (d *decisionLog) refusals(of life) int {
 	defer d.mu.Unlock()
 	id := of.id
 	c := d.counts[id]
-	size := d.size(id)
-	if c.created != of.created || size < c.offset {
+	r, files, err := d.open(id)
+	if err != nil {
+		return c.denied
+	}
+	defer func() { _ = files.Close() }()
+	if c.created != of.created || r.End() < c.offset {
 		c = logCount{created: of.created, offset: of.logStart}
 	}
-	if size > c.offset {
-		if f, err := d.store.OpenEgressLog(id); err == nil {
-			end, _ := wholeLines(io.NewSectionReader(f, c.offset, maxLogCount), func(line []byte) {
-				if refusal(line) {
-					c.denied++
-				}
-			})
-			c.offset += end
-			_ = f.Close()
+	in, start := r.From(c.offset, maxLogCount)
+	end, _ := ledger.Lines(in, func(line []byte) error {
+		if refusal(line) {
+			c.denied++
 		}
-	}
+		return nil
+	})
+	c.offset = start + end
 	d.counts[id] = c
 	return c.denied
 }

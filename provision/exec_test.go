@@ -14,6 +14,7 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/provision/selftest"
 	"github.com/bottle-mcp/bottle-mcp/provision/state"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 )
 
 func TestExecRefusals(t *testing.T) {
@@ -37,7 +38,7 @@ func TestExecRefusals(t *testing.T) {
 			b.appendLog(id, jsonLine(b.t, deny(id, "new"))+strings.TrimSpace(jsonLine(b.t, deny(id, "torn"))))
 		}, 0, []string{"new"}},
 		{"garbage between", func(b *bed, id backend.ID) {
-			b.appendLog(id, "\x00\xff{\n"+`{"verdict":"deny","extra":1}`+"\n"+strings.Repeat("x", 2*maxDecision)+"\n"+jsonLine(b.t, deny(id, "new")))
+			b.appendLog(id, "\x00\xff{\n"+`{"verdict":"deny","extra":1}`+"\n"+strings.Repeat("x", 2*ledger.MaxLine)+"\n"+jsonLine(b.t, deny(id, "new")))
 		}, 0, []string{"new"}},
 		{"another bottle's", func(b *bed, id backend.ID) {
 			b.appendLog(id, jsonLine(b.t, deny("other", "x"))+jsonLine(b.t, deny(id, "new")))
@@ -202,13 +203,14 @@ func TestInvisible(t *testing.T) {
 func FuzzDecision(f *testing.F) {
 	f.Add([]byte(`{"time":"2026-01-01T00:00:00Z","bottle":"x","service":"egress","verdict":"deny","host":"h"}` + "\n{"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		end, err := wholeLines(strings.NewReader(string(data)), func(line []byte) {
-			if len(line) > maxDecision || line[len(line)-1] != '\n' {
+		end, err := ledger.Lines(strings.NewReader(string(data)), func(line []byte) error {
+			if len(line) > ledger.MaxLine || line[len(line)-1] != '\n' {
 				t.Errorf("line of %d bytes", len(line))
 			}
-			if d, ok := decodeDecision(line, "x"); ok && (d.Bottle != "x" || d.Verdict != sidecars.Allow && d.Verdict != sidecars.Deny) {
+			if d, ok := decodeEntry(line, "x"); ok && (d.Bottle != "x" || d.Type == ledger.TypeDecision && d.Verdict != sidecars.Allow && d.Verdict != sidecars.Deny) {
 				t.Errorf("accepted %+v", d)
 			}
+			return nil
 		})
 		if err != nil || end > int64(len(data)) || end > 0 && data[end-1] != '\n' {
 			t.Errorf("ends at %d of %d, %v", end, len(data), err)

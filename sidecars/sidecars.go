@@ -78,6 +78,31 @@ type Config struct {
 	Routes []Route `json:"routes"`
 	// CACert is the bottle's certificate authority, PEM.
 	CACert string `json:"ca_cert"`
+	// Ledger says how decisions are recorded.
+	Ledger LedgerPolicy `json:"ledger,omitzero"`
+}
+
+// Values of LedgerPolicy.
+const (
+	// OnFullRefuse lets nothing out while the ledger cannot be written.
+	OnFullRefuse = "refuse"
+	// OnFullContinue lets requests out, drops the oldest file of a ledger that
+	// is full, and notes later how many decisions were lost.
+	OnFullContinue = "continue"
+
+	// SyncBatch has lines on the disk within a second, and refusals sooner.
+	SyncBatch = "batch"
+	// SyncAlways has every line on the disk before the next is written.
+	SyncAlways = "always"
+	// SyncNever leaves it to the system.
+	SyncNever = "never"
+)
+
+// LedgerPolicy is how decisions are recorded. Zero fields mean the first value
+// of each kind.
+type LedgerPolicy struct {
+	OnFull string `json:"on_full,omitempty"`
+	Sync   string `json:"sync,omitempty"`
 }
 
 // Route allows one host (exact name, or one leading "*." label).
@@ -197,4 +222,6 @@ type Decision struct {
 	BytesOut int64         `json:"bytes_out,omitempty"`
 	BytesIn  int64         `json:"bytes_in,omitempty"`
 	Duration time.Duration `json:"duration_ns,omitempty"`
+	// Exchange names a long exchange, whose begin was recorded before.
+	Exchange string `json:"exchange,omitempty"`
 }

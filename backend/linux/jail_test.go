@@ -30,7 +30,7 @@ func TestSidecarWalls(t *testing.T) {
 		}
 	}
 	limits := string(read(t, filepath.Join(proc, "limits")))
-	for _, want := range []string{"Max core file size 0 0", "Max data size 536870912 536870912", "Max file size 268435456 268435456"} {
+	for _, want := range []string{"Max core file size 0 0", "Max data size 536870912 536870912", "Max file size 83886080 83886080"} {
 		if !strings.Contains(strings.Join(strings.Fields(limits), " "), want) {
 			t.Errorf("limits lack %q", want)
 		}

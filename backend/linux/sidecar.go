@@ -19,6 +19,7 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/bottles"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/egress"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 )
 
 // StartSidecar implements backend.Backend: it starts the bottle's shim, which
@@ -148,7 +149,7 @@ func (k *keeper) order(ctx context.Context, spec backend.SidecarSpec, dir string
 // sweep removes the files a start left behind.
 func (b *Backend) sweep(dir string) error {
 	var errs []error
-	for _, name := range []string{shim.StateFile, shim.StateFile + ".new", shim.SocketFile, shim.ErrorFile, shim.EgressLog} {
+	for _, name := range append(ledger.Names(), shim.StateFile, shim.StateFile+".new", shim.SocketFile, shim.ErrorFile) {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 )
 
 // Names in a bottle's directory. Other files there are not ours.
@@ -20,7 +21,6 @@ const (
 	recordFile = "macos-container.json"
 	sidecarDir = "sidecar" // mounted in the sidecar
 	guestDir   = "guest"   // mounted in the agent, read-only
-	egressLog  = "egress.jsonl"
 	maxRecord  = 64 << 10
 )
 
@@ -166,7 +166,7 @@ func (b *Backend) records() (map[backend.ID]record, error) {
 func (b *Backend) sweep(id backend.ID) error {
 	dir := b.dir(id)
 	var errs []error
-	for _, name := range []string{sidecarDir, guestDir, egressLog, recordFile + ".new"} {
+	for _, name := range append(ledger.Names(), sidecarDir, guestDir, recordFile+".new") {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			errs = append(errs, err)
 		}

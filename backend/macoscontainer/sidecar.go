@@ -18,6 +18,7 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/backend/macoscontainer/cli"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/egress"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/pid1"
 )
 
@@ -143,7 +144,7 @@ func (b *Backend) bringUp(ctx context.Context, spec backend.SidecarSpec, r *reco
 }
 
 // writeSidecarFiles writes the directory that is mounted in the sidecar. The
-// egress log has a second name where everybody above looks for it.
+// ledger's files have a second name where everybody above looks for it.
 func (b *Backend) writeSidecarFiles(spec backend.SidecarSpec, r record) error {
 	dir := filepath.Join(b.dir(r.ID), sidecarDir)
 	roots, err := b.hostRoots()
@@ -153,13 +154,15 @@ func (b *Backend) writeSidecarFiles(spec backend.SidecarSpec, r record) error {
 	if err := pid1.WriteConfig(dir, spec.Config, spec.Secrets, roots); err != nil {
 		return err
 	}
-	log := filepath.Join(dir, sidecars.LogDir, sidecars.EgressLog)
-	f, err := os.OpenFile(log, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("make the egress log: %w", err)
-	}
-	if err := errors.Join(f.Close(), os.Link(log, filepath.Join(b.dir(r.ID), egressLog))); err != nil {
-		return fmt.Errorf("make the egress log: %w", err)
+	for _, name := range ledger.Names() {
+		log := filepath.Join(dir, sidecars.LogDir, name)
+		f, err := os.OpenFile(log, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if err != nil {
+			return fmt.Errorf("make the egress log: %w", err)
+		}
+		if err := errors.Join(f.Close(), os.Link(log, filepath.Join(b.dir(r.ID), name))); err != nil {
+			return fmt.Errorf("make the egress log: %w", err)
+		}
 	}
 	if r.Sockets == "" {
 		return nil

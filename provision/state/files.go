@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -14,6 +16,7 @@ import (
 	"syscall"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 )
 
 // maxOutputs bounds how many output files a bottle keeps; the oldest go first.
@@ -45,20 +48,88 @@ func (s *Store) open(id backend.ID, name string) (*os.File, error) {
 	return f, nil
 }
 
-// OpenEgressLog opens the log of a bottle's egress decisions for reading. The
-// error wraps fs.ErrNotExist when there is none yet.
-func (s *Store) OpenEgressLog(id backend.ID) (*os.File, error) {
+// OpenLedger opens the files of a bottle's ledger for reading, those that there
+// are. The error wraps fs.ErrNotExist when there is none yet.
+func (s *Store) OpenLedger(id backend.ID) ([]*os.File, error) {
 	if err := id.Validate(); err != nil {
 		return nil, err
 	}
-	f, err := s.open(id, EgressLog)
-	if errors.Is(err, fs.ErrNotExist) {
-		f, err = s.open(id, keptEgressLog)
+	for _, keep := range []func(string) string{func(name string) string { return name }, keptName} {
+		files, err := s.openAll(id, keep)
+		if err != nil {
+			return nil, fmt.Errorf("open the egress log of bottle %s: %w", id, err)
+		}
+		if len(files) > 0 {
+			return files, nil
+		}
+	}
+	return nil, fmt.Errorf("open the egress log of bottle %s: %w", id, fs.ErrNotExist)
+}
+
+func (s *Store) openAll(id backend.ID, called func(string) string) ([]*os.File, error) {
+	var files []*os.File
+	for _, name := range ledger.Names() {
+		f, err := s.open(id, called(name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			for _, f := range files {
+				_ = f.Close()
+			}
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// maxAnchor bounds the file of an anchor.
+const maxAnchor = 4 << 10
+
+// ReadAnchor reads what was seen last of a bottle's ledger. The error wraps
+// fs.ErrNotExist when nothing was.
+func (s *Store) ReadAnchor(id backend.ID) (ledger.Anchor, error) {
+	var a ledger.Anchor
+	if err := id.Validate(); err != nil {
+		return a, err
+	}
+	f, err := s.open(id, anchorFile)
+	if err != nil {
+		return a, fmt.Errorf("read the head of the ledger of bottle %s: %w", id, err)
+	}
+	err = json.NewDecoder(io.LimitReader(f, maxAnchor)).Decode(&a)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return a, fmt.Errorf("read the head of the ledger of bottle %s: %w", id, err)
+	}
+	return a, nil
+}
+
+// WriteAnchor keeps what was seen last of a bottle's ledger, where its sidecar
+// cannot reach it. Of several servers that do so one wins, and each has seen
+// what it writes.
+func (s *Store) WriteAnchor(id backend.ID, a ledger.Anchor) error {
+	err := id.Validate()
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(a)
+	if err != nil {
+		return fmt.Errorf("keep the head of the ledger of bottle %s: %w", id, err)
+	}
+	var raw [8]byte
+	if _, err := rand.Read(raw[:]); err != nil {
+		return fmt.Errorf("keep the head of the ledger of bottle %s: %w", id, err)
+	}
+	draft := path.Join(string(id), anchorFile+"."+hex.EncodeToString(raw[:]))
+	if err = s.bottles.WriteFile(draft, append(data, '\n'), 0o600); err == nil {
+		err = s.bottles.Rename(draft, path.Join(string(id), anchorFile))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open the egress log of bottle %s: %w", id, err)
+		_ = s.bottles.Remove(draft)
+		return fmt.Errorf("keep the head of the ledger of bottle %s: %w", id, err)
 	}
-	return f, nil
+	return nil
 }
 
 // Preserved reports whether the operator put a ".preserve" file into the

@@ -49,7 +49,7 @@ func TestLinks(t *testing.T) {
 		}
 	}
 	for _, id := range []backend.ID{"victim", "other"} {
-		if _, err := s.OpenEgressLog(id); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		if _, err := s.OpenLedger(id); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 			t.Errorf("egress log of %s: %v", id, err)
 		}
 	}
@@ -132,10 +132,11 @@ func TestPreserve(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, EgressLog)); err != nil {
 		t.Fatal(err)
 	}
-	f, err := s.OpenEgressLog("x")
-	if err != nil {
-		t.Fatal(err)
+	kept, err := s.OpenLedger("x")
+	if err != nil || len(kept) != 1 {
+		t.Fatal(len(kept), err)
 	}
+	f := kept[0]
 	if data, err := io.ReadAll(f); err != nil || string(data) != "log" {
 		t.Errorf("kept log is %q, %v", data, err)
 	}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 )
 
 const (
@@ -241,17 +242,19 @@ func (l *Lock) empty() error {
 	return err
 }
 
-// Preserve keeps the egress log under a name that the backend does not remove.
+// Preserve keeps the ledger under names that the backend does not remove.
 func (l *Lock) Preserve() error {
-	info, err := l.root.Lstat(EgressLog)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
-		return nil
-	}
-	if err == nil {
-		err = l.root.Link(EgressLog, keptEgressLog)
-	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("keep the egress log of bottle %s: %w", l.id, err)
+	for _, name := range ledger.Names() {
+		info, err := l.root.Lstat(name)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && (!info.Mode().IsRegular() || info.Size() == 0) {
+			continue
+		}
+		if err == nil {
+			err = l.root.Link(name, keptName(name))
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("keep the egress log of bottle %s: %w", l.id, err)
+		}
 	}
 	return nil
 }

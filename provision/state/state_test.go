@@ -378,7 +378,7 @@ func TestInvalidIDs(t *testing.T) {
 		_, e3 := s.Read(id)
 		_, _, e4 := s.CreateOutput(id)
 		_, e5 := s.OpenOutput(id, "out-0000000000000000")
-		_, e6 := s.OpenEgressLog(id)
+		_, e6 := s.OpenLedger(id)
 		for i, err := range []error{e1, e2, e3, e4, e5, e6} {
 			if err == nil {
 				t.Errorf("id %q: call %d succeeded", id, i+1)

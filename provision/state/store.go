@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
 
 // Names in the store.
@@ -25,13 +26,16 @@ const (
 	preserveFile = ".preserve"
 	outputsDir   = "outputs"
 
-	// EgressLog is the file in a bottle's directory to which its sidecar
-	// appends decisions.
-	EgressLog = "egress.jsonl"
-	// keptEgressLog is where the log is kept when the directory is preserved:
-	// the backend removes its own files.
-	keptEgressLog = "egress.preserved.jsonl"
+	// EgressLog is the first of the files in a bottle's directory to which its
+	// sidecar appends decisions.
+	EgressLog = sidecars.EgressLog
+	// anchorFile holds what was seen last of them.
+	anchorFile = "egress.head"
 )
+
+// keptName is where a file of the ledger is kept when the directory is
+// preserved: the backend removes its own files.
+func keptName(name string) string { return strings.TrimSuffix(name, ".jsonl") + ".preserved.jsonl" }
 
 // ErrBusy means that another server, or another call, holds a bottle's lock.
 var ErrBusy = errors.New("the bottle is being launched or removed just now")

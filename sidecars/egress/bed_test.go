@@ -22,6 +22,7 @@ import (
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/ca"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
 
@@ -302,17 +303,14 @@ func refused(t testing.TB, resp *http.Response, status int, reason string) refus
 func (b *bed) decisions() []sidecars.Decision {
 	b.t.Helper()
 	var out []sidecars.Decision
-	dec := json.NewDecoder(strings.NewReader(b.log.String()))
-	dec.DisallowUnknownFields()
-	for {
-		var d sidecars.Decision
-		err := dec.Decode(&d)
-		if err == io.EOF {
-			return out
-		}
+	for line := range strings.Lines(b.log.String()) {
+		e, err := ledger.Decode([]byte(line))
 		check(b.t, err)
-		out = append(out, d)
+		if e.Type == ledger.TypeDecision {
+			out = append(out, e.Decision)
+		}
 	}
+	return out
 }
 
 // logged waits for a decision that matches.

@@ -29,10 +29,11 @@ type exchange struct {
 	watch    *watchdog
 
 	// What allowed it: set by admit.
-	gen    *generation
-	route  *route
-	asked  ask
-	ending ending
+	gen     *generation
+	route   *route
+	asked   ask
+	ending  ending
+	tracked *tracked // nil before it is allowed
 }
 
 // ServeHTTP implements http.Handler. It is meant for the server that Serve
@@ -62,7 +63,7 @@ func (ex *exchange) serve() {
 		}
 	}
 	if !ex.p.journal.healthy() {
-		ex.refuse(unavailable(reasonAudit, "The decision log cannot be written, so no request may pass."))
+		ex.refuse(unrecorded())
 		return
 	}
 	if ex.r.Method == http.MethodConnect && ex.s.tunnel == nil {
@@ -230,6 +231,7 @@ func (ex *exchange) leave() {
 
 // measure completes the decision with what the exchange came to.
 func (ex *exchange) measure() {
+	ex.d.Exchange = ex.tracked.end()
 	ex.d.BytesOut, ex.d.BytesIn = ex.sent.Load(), ex.got.Load()
 	ex.d.Duration = time.Since(ex.d.Time)
 }

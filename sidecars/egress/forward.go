@@ -46,7 +46,9 @@ func (ex *exchange) forward(a ask, to *route) {
 		// the body before it lets an answer out.
 		_ = ex.rc.EnableFullDuplex()
 	}
-	resp, err := ex.roundTrip(ctx, ex.outgoing(a, to))
+	out := ex.outgoing(a, to)
+	ex.track()
+	resp, err := ex.roundTrip(ctx, out)
 	if err != nil {
 		ex.failed(err)
 		return

@@ -99,6 +99,11 @@ func (p *Proxy) Reload(cfg sidecars.Config, secrets sidecars.Secrets) error {
 	if err != nil {
 		return fmt.Errorf("egress: %w", err)
 	}
+	digest, err := policyDigest(cfg.Routes)
+	if err != nil {
+		return fmt.Errorf("egress: %w", err)
+	}
+	p.journal.ledger.Policy(digest)
 	old := p.current.Load()
 	p.tokens = tokens
 	cut := p.running.change(func() *generation {

@@ -1,185 +1,178 @@
 package egress
 
 import (
-	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"strings"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 )
 
-const (
-	maxText      = 512 // bytes of any guest-chosen string in the log
-	journalQueue = 256
-	// journalBatch is how many bytes one write may gather while lines wait.
-	journalBatch = 64 << 10
-	// journalWait is how long a request waits for a place in the queue.
-	journalWait  = time.Second
-	journalClose = 2 * time.Second
-)
-
-// journal writes decisions as JSON lines from one goroutine, so that a slow
-// reader of the log cannot hold up traffic for ever. When it cannot write, the
+// journal is the proxy's end of the ledger. When that cannot be written, the
 // proxy refuses requests until it can: what is not recorded must not happen.
 type journal struct {
-	out    io.Writer
-	queue  chan entry
-	done   chan struct{}
-	failed atomic.Bool
-	lost   atomic.Int64
-
-	mu     sync.RWMutex // held for reading while adding, for writing to close
-	closed bool
+	ledger *ledger.Ledger
+	own    bool   // started and closed here
+	prefix string // of the names of exchanges
+	count  atomic.Int64
 }
 
-// entry is a decision on its way to the log, and who waits until it is there.
-type entry struct {
-	d       sidecars.Decision
-	written chan struct{} // nil when nobody waits
+func newJournal(cfg sidecars.Config, opts Options) (*journal, error) {
+	var raw [4]byte
+	if _, err := rand.Read(raw[:]); err != nil {
+		return nil, err
+	}
+	j := &journal{ledger: opts.Ledger, prefix: hex.EncodeToString(raw[:])}
+	if j.ledger != nil {
+		return j, nil
+	}
+	if opts.Log == nil {
+		return nil, errors.New("no log given; pass one, decisions must be recorded")
+	}
+	lo, err := LedgerOptions(cfg)
+	if err != nil {
+		return nil, err
+	}
+	lo.Out = opts.Log
+	j.own = true
+	j.ledger, err = ledger.New(lo)
+	return j, err
 }
 
-func newJournal(out io.Writer) *journal {
-	return &journal{out: out, queue: make(chan entry, journalQueue), done: make(chan struct{})}
+// LedgerOptions are those of the ledger of a bottle with this configuration,
+// but for its files.
+func LedgerOptions(cfg sidecars.Config) (ledger.Options, error) {
+	policy, err := policyDigest(cfg.Routes)
+	if err != nil {
+		return ledger.Options{}, err
+	}
+	o := ledger.Options{Bottle: cfg.Bottle, Policy: policy, LedgerPolicy: cfg.Ledger}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		o.Program = info.Main.Version
+	}
+	return o, nil
 }
 
-// healthy reports whether the last line could be written.
-func (j *journal) healthy() bool { return !j.failed.Load() && j.lost.Load() == 0 }
+// policyDigest names a policy.
+func policyDigest(routes []sidecars.Route) (string, error) {
+	data, err := json.Marshal(routes)
+	if err != nil {
+		return "", fmt.Errorf("encode the policy: %w", err)
+	}
+	digest := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(digest[:]), nil
+}
 
-// add queues one decision. After journalWait it gives up and counts it lost.
-func (j *journal) add(d sidecars.Decision) { j.enqueue(entry{d: d}) }
+func (j *journal) start() error {
+	if !j.own {
+		return nil
+	}
+	return j.ledger.Start()
+}
 
-// addNow is add, and waits until the line is in the log: who learns of a
-// refusal finds its record. It waits no longer than journalWait.
-func (j *journal) addNow(d sidecars.Decision) {
-	e := entry{d: d, written: make(chan struct{})}
-	if !j.enqueue(e) {
+func (j *journal) close() error {
+	if !j.own {
+		return nil
+	}
+	return j.ledger.Close()
+}
+
+// healthy reports whether requests may pass.
+func (j *journal) healthy() bool { return j.ledger.Healthy() }
+
+// add records a decision, soon.
+func (j *journal) add(d sidecars.Decision) { j.ledger.Add(d) }
+
+// addNow records a decision and waits until it can be read: who learns of a
+// refusal finds its record.
+func (j *journal) addNow(d sidecars.Decision) { j.ledger.AddNow(d) }
+
+// clean bounds s and replaces what is not printable ASCII.
+func clean(s string) string { return ledger.Clean(s) }
+
+// Times of what is recorded of an exchange before its end.
+const (
+	// beginAfter is when an exchange without a request body counts as long.
+	beginAfter = time.Second
+	// progressEvery is between two lines about one that moves bytes.
+	progressEvery = time.Minute
+)
+
+// tracked is an exchange that may take long. Its begin is recorded, so that a
+// proxy which dies has not let it out unseen.
+type tracked struct {
+	ex    *exchange
+	timer *time.Timer
+
+	mu    sync.Mutex
+	d     sidecars.Decision // as it was when the exchange was allowed
+	begun bool
+	over  bool
+	moved int64
+}
+
+// track watches an exchange from the moment it is allowed. What carries a body
+// out is recorded at once.
+func (ex *exchange) track() {
+	t := &tracked{ex: ex, d: ex.d}
+	t.d.Exchange = fmt.Sprintf("%s-%d", ex.p.journal.prefix, ex.p.journal.count.Add(1))
+	ex.tracked = t
+	if ex.body != nil {
+		t.begun = true
+		ex.p.journal.ledger.Begin(t.d)
+	}
+	t.timer = time.AfterFunc(beginAfter, t.tick)
+}
+
+// opened records the begin of a tunnel, before its first byte.
+func (t *tracked) opened() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.begun && !t.over {
+		t.begun = true
+		t.ex.p.journal.ledger.BeginNow(t.d)
+	}
+}
+
+func (t *tracked) tick() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.over {
 		return
 	}
-	timer := time.NewTimer(journalWait)
-	defer timer.Stop()
-	select {
-	case <-e.written:
-	case <-timer.C:
+	t.timer.Reset(progressEvery)
+	if !t.begun {
+		t.begun = true
+		t.ex.p.journal.ledger.Begin(t.d)
+		return
+	}
+	d := t.d
+	d.BytesOut, d.BytesIn, d.Duration = t.ex.sent.Load(), t.ex.got.Load(), time.Since(d.Time)
+	if moved := d.BytesOut + d.BytesIn; moved != t.moved {
+		t.moved = moved
+		t.ex.p.journal.ledger.Progress(d)
 	}
 }
 
-// enqueue reports whether the entry will be written.
-func (j *journal) enqueue(e entry) bool {
-	d := &e.d
-	d.Host, d.Path, d.Method = clean(d.Host), clean(d.Path), clean(d.Method)
-	d.Message, d.Rule = clean(d.Message), clean(d.Rule)
-	j.mu.RLock()
-	defer j.mu.RUnlock()
-	if j.closed {
-		return false
+// end stops watching; the name it returns is "" when no begin was recorded.
+func (t *tracked) end() string {
+	if t == nil {
+		return ""
 	}
-	select {
-	case j.queue <- e:
-		return true
-	default:
+	t.timer.Stop()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
+	if !t.begun {
+		return ""
 	}
-	timer := time.NewTimer(journalWait)
-	defer timer.Stop()
-	select {
-	case j.queue <- e:
-		return true
-	case <-timer.C:
-		j.lost.Add(1)
-		return false
-	}
-}
-
-// run writes until close. Lines that wait together go out in one write.
-func (j *journal) run() {
-	defer close(j.done)
-	var batch bytes.Buffer
-	enc := json.NewEncoder(&batch)
-	enc.SetEscapeHTML(false)
-	var waiting []chan struct{}
-	take := func(e entry) {
-		j.encode(enc, e.d)
-		if e.written != nil {
-			waiting = append(waiting, e.written)
-		}
-	}
-	for e := range j.queue {
-		take(e)
-		for more := true; more && batch.Len() < journalBatch; {
-			select {
-			case next, ok := <-j.queue:
-				if more = ok; ok {
-					take(next)
-				}
-			default:
-				more = false
-			}
-		}
-		_, err := j.out.Write(batch.Bytes())
-		j.failed.Store(err != nil)
-		batch.Reset()
-		for _, w := range waiting {
-			close(w)
-		}
-		waiting = waiting[:0]
-	}
-}
-
-// encode adds a line, and before it one about lines lost.
-func (j *journal) encode(enc *json.Encoder, d sidecars.Decision) {
-	if n := j.lost.Swap(0); n > 0 {
-		gap := sidecars.Decision{Time: d.Time, Bottle: d.Bottle, Service: d.Service, Verdict: sidecars.Deny, Layer: layerProxy,
-			Reason: reasonAudit, Message: fmt.Sprintf("%d decisions could not be recorded because the log was not read.", n)}
-		if enc.Encode(gap) != nil {
-			j.failed.Store(true)
-		}
-	}
-	if enc.Encode(d) != nil {
-		j.failed.Store(true)
-	}
-}
-
-// close writes what is queued. It returns an error when the log is not read in
-// time.
-func (j *journal) close() error {
-	j.mu.Lock()
-	if !j.closed {
-		j.closed = true
-		close(j.queue)
-	}
-	j.mu.Unlock()
-	select {
-	case <-j.done:
-		return nil
-	case <-time.After(journalClose):
-		return errors.New("egress log: its reader takes nothing, the last decisions are lost; check the process that reads it")
-	}
-}
-
-// clean bounds s and replaces what is not printable ASCII, so that no terminal
-// or log viewer acts on what a guest wrote.
-func clean(s string) string {
-	plain := true
-	for _, c := range []byte(s) {
-		plain = plain && c >= ' ' && c <= '~'
-	}
-	if plain && len(s) <= maxText {
-		return s
-	}
-	cut := s[:min(len(s), maxText-3)]
-	out := strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '?'
-		}
-		return r
-	}, cut)
-	if len(cut) < len(s) {
-		out += "..."
-	}
-	return out
+	return t.d.Exchange
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/ca"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
 
@@ -29,10 +30,14 @@ const (
 	continueWait    = 2 * time.Second // for an upstream that ignores Expect
 )
 
-// Options are what a Proxy needs beside its policy. Only Log is required.
+// Options are what a Proxy needs beside its policy. Only Ledger or Log is
+// required.
 type Options struct {
-	// Log receives one JSON line (sidecars.Decision) per finished request or
-	// refusal. While it cannot be written, requests are refused.
+	// Ledger records every finished request and refusal. It is started and
+	// closed by whoever made it, see LedgerOptions. While it cannot be written,
+	// requests are refused.
+	Ledger *ledger.Ledger
+	// Log takes the lines of a ledger of the proxy's own when there is no Ledger.
 	Log io.Writer
 	// Resolver resolves the names of upstreams. Default: the system's
 	// configuration, without search domains and without cgo.
@@ -74,11 +79,12 @@ type Proxy struct {
 // New validates the whole configuration and returns a proxy ready to Serve. It
 // opens no connection and reads no file.
 func New(cfg sidecars.Config, secrets sidecars.Secrets, opts Options) (*Proxy, error) {
-	if opts.Log == nil {
-		return nil, errors.New("egress: no log given; pass one, decisions must be recorded")
-	}
 	if cfg.Bottle == "" {
 		return nil, errors.New("egress: the configuration names no bottle; set bottle")
+	}
+	records, err := newJournal(cfg, opts)
+	if err != nil {
+		return nil, fmt.Errorf("egress: %w", err)
 	}
 	routes, err := newTable(cfg.Routes, secrets.Tokens)
 	if err != nil {
@@ -92,7 +98,7 @@ func New(cfg sidecars.Config, secrets sidecars.Secrets, opts Options) (*Proxy, e
 		bottle:  cfg.Bottle,
 		caCert:  cfg.CACert,
 		minter:  minter,
-		journal: newJournal(opts.Log),
+		journal: records,
 		limits:  opts.Limits.withDefaults(),
 		inner:   newHandoff(),
 		roots:   opts.RootCAs,
@@ -151,7 +157,9 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 	if p.served.Swap(true) {
 		return errors.New("egress: this proxy has served already; make a new one")
 	}
-	go p.journal.run()
+	if err := p.journal.start(); err != nil {
+		return fmt.Errorf("egress: %w", err)
+	}
 	srv := p.newServer()
 	outer := newGate(l, p)
 	ended := make(chan error, 2)

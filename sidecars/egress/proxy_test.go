@@ -271,7 +271,8 @@ func TestServeReportsItsListener(t *testing.T) {
 	check(t, l.Close())
 	b.stop()
 	b.proxy.served.Store(false)
-	b.proxy.journal = newJournal(b.log)
+	b.proxy.journal, err = newJournal(sidecars.Config{Bottle: "otter"}, Options{Log: b.log})
+	check(t, err)
 	if err := b.proxy.Serve(t.Context(), l); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("error = %v, want net.ErrClosed", err)
 	}

@@ -3,6 +3,7 @@ package egress
 import (
 	"net/http"
 
+	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/policy"
 )
 
@@ -15,6 +16,7 @@ const (
 	layerAddress  = "address"  // what the name resolves to
 	layerUpstream = "upstream" // the server beyond
 	layerProxy    = "proxy"    // the proxy's own limits
+	layerLedger   = ledger.LayerLedger
 )
 
 // Reasons are stable codes: scripts and models branch on them.
@@ -53,7 +55,7 @@ const (
 	reasonClientGone      = "client_gone"
 	reasonIdle            = "idle_timeout"
 	reasonTooMany         = "too_many_connections"
-	reasonAudit           = "audit_unavailable"
+	reasonAudit           = ledger.ReasonLost
 	reasonInternal        = "internal_error"
 	reasonStopping        = "proxy_stopping"
 	reasonRevoked         = "route_revoked"
@@ -106,6 +108,13 @@ func protocolRefusal(reason, message, ask string) *refusal {
 
 func unavailable(reason, message string) *refusal {
 	return &refusal{Status: http.StatusServiceUnavailable, Layer: layerProxy, Reason: reason, Message: message, Ask: askWait}
+}
+
+// unrecorded is the refusal of everything while decisions cannot be recorded.
+func unrecorded() *refusal {
+	no := unavailable(reasonAudit, "The decision log cannot be written, so no request may pass.")
+	no.Layer, no.Ask = layerLedger, "Nothing you send can change that: tell the operator that the bottle's ledger is full or its disk is."
+	return no
 }
 
 func upstreamRefusal(status int, reason, message string) *refusal {

@@ -27,6 +27,7 @@ func (ex *exchange) upgrade(a ask, to *route) {
 	out := ex.outgoing(a, to)
 	out.Header["Connection"] = []string{"Upgrade"}
 	out.Header["Upgrade"] = []string{"websocket"}
+	ex.track()
 	resp, err := ex.roundTrip(ctx, out)
 	if err != nil {
 		ex.failed(err)
@@ -43,6 +44,7 @@ func (ex *exchange) upgrade(a ask, to *route) {
 		return
 	}
 	ex.watch.stop()
+	ex.tracked.opened()
 	ex.runTunnel(resp, upstream)
 }
 

@@ -5,19 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 )
 
 // What a daemon finds at its descriptors; the listeners follow.
 const (
 	controlFD = 3
-	recordFD  = 4 // the log of its decisions
-	firstFD   = 5
+	recordFD  = 4 // the first file of the ledger
+	firstFD   = recordFD + ledger.Segments
 )
 
 // child is a daemon's process.
@@ -35,7 +37,7 @@ type launcher struct {
 	reaper    *reaper
 	lines     *lineLog
 	listeners []int
-	record    int // descriptor of the log of decisions
+	records   []int // descriptors of the ledger's files
 	patience  time.Duration
 }
 
@@ -103,8 +105,8 @@ func (l *launcher) fork(control int) (*process, error) {
 		return nil, err
 	}
 	defer func() { _ = input.Close() }()
-	files := []uintptr{uintptr(null), uintptr(null), input.Fd(), uintptr(control), uintptr(l.record)}
-	for _, fd := range l.listeners {
+	files := []uintptr{uintptr(null), uintptr(null), input.Fd(), uintptr(control)}
+	for _, fd := range slices.Concat(l.records, l.listeners) {
 		files = append(files, uintptr(fd))
 	}
 	p, err := l.reaper.start(l.spawner, []string{"bottle-mcp", "sidecar", "daemon", string(l.name)}, &syscall.ProcAttr{

@@ -14,16 +14,18 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/egress"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 )
 
-// Bounds of a daemon. The log of decisions ends at maxRecord: what cannot be
-// recorded is refused, so a guest that fills it loses its way out, and not the
-// host its disk.
+// Bounds of a daemon. No file grows beyond maxRecord; the ledger ends earlier by
+// itself: what cannot be recorded is refused, so a guest that fills it loses
+// its way out, and not the host its disk.
 const (
 	softMemory = 128 << 20
 	hardMemory = 512 << 20
-	maxRecord  = 256 << 20
+	maxRecord  = 80 << 20
 	maxFiles   = 65536
 )
 
@@ -52,7 +54,7 @@ func runDaemon() int {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, unix.SIGTERM, unix.SIGINT)
 	signal.Ignore(unix.SIGHUP)
-	proxy, listener, err := prepare(control)
+	proxy, book, listener, err := prepare(control)
 	if err != nil {
 		_ = writeAnswer(control, err)
 		return 1
@@ -61,7 +63,7 @@ func runDaemon() int {
 	if err := writeAnswer(control, nil); err != nil {
 		return 1
 	}
-	if err := serveUntil(proxy, listener, control, stop); err != nil {
+	if err := errors.Join(serveUntil(proxy, listener, control, stop), book.Close()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -132,38 +134,57 @@ func checkPrivileges() error {
 }
 
 // prepare reads what the init sends and makes the proxy and its listener.
-func prepare(control *os.File) (*egress.Proxy, *joined, error) {
+func prepare(control *os.File) (*egress.Proxy, *ledger.Ledger, *joined, error) {
 	_ = control.SetReadDeadline(time.Now().Add(defaultTiming().start))
 	m, err := readStart(control)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the start message: %w", err)
+		return nil, nil, nil, fmt.Errorf("read the start message: %w", err)
 	}
 	_ = control.SetReadDeadline(time.Time{})
 	s := m.settings()
 	pool, err := rootPool(s.roots)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	var listeners []net.Listener
 	for i := range m.Listeners {
 		l, err := listenerFromFD(firstFD + i)
 		if err != nil {
-			return nil, nil, fmt.Errorf("take over listener %d: %w", i, err)
+			return nil, nil, nil, fmt.Errorf("take over listener %d: %w", i, err)
 		}
 		listeners = append(listeners, l)
 	}
 	if len(listeners) == 0 {
-		return nil, nil, errors.New("there is no listener; start the daemon by sidecar init")
+		return nil, nil, nil, errors.New("there is no listener; start the daemon by sidecar init")
 	}
-	unix.CloseOnExec(recordFD)
-	proxy, err := egress.New(s.config, s.secrets, egress.Options{
-		Log: os.NewFile(recordFD, "decisions"), RootCAs: pool,
-		Limits: egress.Limits{Stop: defaultTiming().drain},
-	})
+	book, err := openLedger(s.config)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return proxy, join(listeners), nil
+	proxy, err := egress.New(s.config, s.secrets, egress.Options{
+		Ledger: book, RootCAs: pool, Limits: egress.Limits{Stop: defaultTiming().drain},
+	})
+	if err == nil {
+		err = book.Start()
+	}
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return proxy, book, join(listeners), nil
+}
+
+// openLedger takes over the files of the ledger. While one daemon replaces
+// another, both write to it.
+func openLedger(cfg sidecars.Config) (*ledger.Ledger, error) {
+	o, err := egress.LedgerOptions(cfg)
+	if err != nil {
+		return nil, err
+	}
+	for i, name := range ledger.Names() {
+		unix.CloseOnExec(recordFD + i)
+		o.Files = append(o.Files, os.NewFile(uintptr(recordFD+i), name))
+	}
+	return ledger.New(o)
 }
 
 func listenerFromFD(fd int) (net.Listener, error) {

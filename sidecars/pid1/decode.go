@@ -38,7 +38,7 @@ func decodeConfig(data []byte) (sidecars.Config, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&f); err != nil {
-		return sidecars.Config{}, fmt.Errorf("%w; the keys are bottle and routes", err)
+		return sidecars.Config{}, fmt.Errorf("%w; the keys are bottle, routes and ledger", err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return sidecars.Config{}, errors.New("something follows the configuration; keep one JSON object")
@@ -49,7 +49,7 @@ func decodeConfig(data []byte) (sidecars.Config, error) {
 	if f.Routes == nil {
 		return sidecars.Config{}, errors.New("it has no routes; write an empty list to allow nothing")
 	}
-	return sidecars.Config{Bottle: f.Bottle, Routes: f.Routes}, nil
+	return sidecars.Config{Bottle: f.Bottle, Routes: f.Routes, Ledger: f.Ledger}, nil
 }
 
 // object is one that checkKeys is inside of.

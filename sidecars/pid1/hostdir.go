@@ -114,12 +114,13 @@ func configFiles(cfg sidecars.Config, secrets sidecars.Secrets, roots []byte) ([
 
 // fileConfig is sidecars.Config as it stands in sidecars.ConfigFile.
 type fileConfig struct {
-	Bottle string           `json:"bottle"`
-	Routes []sidecars.Route `json:"routes"`
+	Bottle string                `json:"bottle"`
+	Routes []sidecars.Route      `json:"routes"`
+	Ledger sidecars.LedgerPolicy `json:"ledger,omitzero"`
 }
 
 func encodeConfig(cfg sidecars.Config) ([]byte, error) {
-	f := fileConfig{Bottle: cfg.Bottle, Routes: cfg.Routes}
+	f := fileConfig{Bottle: cfg.Bottle, Routes: cfg.Routes, Ledger: cfg.Ledger}
 	if f.Routes == nil {
 		f.Routes = []sidecars.Route{}
 	}

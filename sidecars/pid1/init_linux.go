@@ -235,7 +235,7 @@ func (m *machine) start(ctx context.Context) error {
 	for _, name := range m.daemons {
 		m.services = append(m.services, newService(&launcher{
 			name: name, spawner: spawner, reaper: m.reaper, lines: m.lines,
-			listeners: listeners, record: int(m.logs.egress.Fd()), patience: m.timing.start,
+			listeners: listeners, records: m.logs.records(), patience: m.timing.start,
 		}, s, m.timing, m.log))
 	}
 	go serveStatus(status, m.status)

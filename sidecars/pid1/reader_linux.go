@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
 
@@ -182,13 +183,21 @@ func (d *directory) loadTokens() (map[string]secret.Value, error) {
 // logFiles are the files that the init writes, in the mounted directory.
 type logFiles struct {
 	dir    *directory
-	egress *os.File // decisions
-	errors *os.File // what the init and its daemons say
+	ledger []*os.File // decisions
+	errors *os.File   // what the init and its daemons say
 }
 
-const logFlags = unix.O_WRONLY | unix.O_APPEND | unix.O_CREAT
+const logFlags = unix.O_RDWR | unix.O_APPEND | unix.O_CREAT
 
-// openLogs opens both logs, for the life of the init. Without the one of
+func (l *logFiles) records() []int {
+	var fds []int
+	for _, f := range l.ledger {
+		fds = append(fds, int(f.Fd()))
+	}
+	return fds
+}
+
+// openLogs opens the logs, for the life of the init. Without the one of
 // decisions nothing is served.
 func openLogs(path string, lines *lineLog) (*logFiles, error) {
 	d, err := openDirectory(path)
@@ -209,8 +218,14 @@ func openLogs(path string, lines *lineLog) (*logFiles, error) {
 		return nil, fmt.Errorf("open %s: %w", l.errors.Name(), err)
 	}
 	lines.toFile(l.errors, int(size), l.renew)
-	l.egress, err = dir.open(sidecars.EgressLog, logFlags, 0o600)
-	return l, err
+	for _, name := range ledger.Names() {
+		f, err := dir.open(name, logFlags, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		l.ledger = append(l.ledger, f)
+	}
+	return l, nil
 }
 
 // renew puts the error log aside under one more name, replacing the one before.

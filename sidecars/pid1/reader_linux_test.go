@@ -123,7 +123,7 @@ func TestOpenLogs(t *testing.T) {
 	lines := newLineLog(&stderr)
 	logs, err := openLogs(dir, lines)
 	check(t, err)
-	_, err = logs.egress.WriteString("{}\n")
+	_, err = logs.ledger[0].WriteString("{}\n")
 	check(t, err)
 	lines.line("init", []byte("hello"))
 	for range 2 { // the log before the one before is gone

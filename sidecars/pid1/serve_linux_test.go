@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 )
 
 // TestServes is the whole of a sidecar on two networks, in an empty root.
@@ -91,7 +93,7 @@ func (b *box) checkWalls(t *testing.T) {
 		}
 	}
 	limits := strings.Join(strings.Fields(readAll(t, proc+"limits")), " ")
-	for _, want := range []string{"Max core file size 0 0", "Max data size 536870912 536870912", "Max file size 268435456 268435456"} {
+	for _, want := range []string{"Max core file size 0 0", "Max data size 536870912 536870912", "Max file size 83886080 83886080"} {
 		if !strings.Contains(limits, want) {
 			t.Errorf("limits lack %q", want)
 		}
@@ -108,7 +110,7 @@ func (b *box) checkWalls(t *testing.T) {
 	check(t, err)
 	for _, fd := range fds {
 		if target, _ := os.Readlink(proc + "fd/" + fd.Name()); strings.HasPrefix(target, DefaultConfigDir) &&
-			target != filepath.Join(DefaultConfigDir, sidecars.LogDir, sidecars.EgressLog) || strings.HasSuffix(target, sidecars.ErrorLog) {
+			!slices.Contains(ledger.Names(), strings.TrimPrefix(target, filepath.Join(DefaultConfigDir, sidecars.LogDir)+"/")) || strings.HasSuffix(target, sidecars.ErrorLog) {
 			t.Errorf("the daemon holds %s", target)
 		}
 	}

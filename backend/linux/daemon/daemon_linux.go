@@ -16,6 +16,7 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/bottles"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/egress"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
 
@@ -53,6 +54,10 @@ func serve(conn *frame.Conn) error {
 	if err := unix.Dup3(int(given.errors.Fd()), unix.Stderr, 0); err != nil {
 		return fmt.Errorf("redirect errors to the bottle's log: %w", err)
 	}
+	if given.book, err = openLedger(start.Config, given.decisions); err != nil {
+		return err
+	}
+	defer func() { _ = given.book.Close() }() // nobody is left to tell
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	failed := make(chan error, len(given.listeners))
@@ -82,23 +87,26 @@ func serve(conn *frame.Conn) error {
 // inherited are the descriptors that come with jail.Start.
 type inherited struct {
 	listeners []*os.File // in the order of the services
-	decisions *os.File
+	decisions []*os.File
 	errors    *os.File
 	way       *os.File // nil = nothing leads to the host's MCP server
+	book      *ledger.Ledger
 }
 
 func sortFiles(start jail.Start, files []*os.File) (inherited, error) {
-	n, want := len(start.Services), len(start.Services)+2
+	n := len(start.Services)
+	want := n + ledger.Segments + 1
 	led := slices.Contains(start.Services, sidecars.Bottles)
 	if led {
 		want++
 	}
 	if len(files) != want {
-		return inherited{}, fmt.Errorf("%d descriptors for %d services and two logs", len(files), n)
+		return inherited{}, fmt.Errorf("%d descriptors for %d services, a ledger and a log", len(files), n)
 	}
-	given := inherited{listeners: files[:n], decisions: files[n], errors: files[n+1]}
+	logs := files[n:]
+	given := inherited{listeners: files[:n], decisions: logs[:ledger.Segments], errors: logs[ledger.Segments]}
 	if led {
-		given.way = files[n+2]
+		given.way = logs[ledger.Segments+1]
 	}
 	return given, nil
 }
@@ -132,7 +140,7 @@ func configure(svc sidecars.Service, start jail.Start, given inherited) (server,
 	switch svc {
 	case sidecars.Egress:
 		secrets.BottlesToken = secret.Value{}
-		return egress.New(start.Config, secrets, egress.Options{Log: given.decisions})
+		return egress.New(start.Config, secrets, egress.Options{Ledger: given.book})
 	case sidecars.Bottles:
 		w, err := newWay(given.way)
 		if err != nil {
@@ -141,4 +149,20 @@ func configure(svc sidecars.Service, start jail.Start, given inherited) (server,
 		return bottles.New(start.Config, sidecars.Secrets{BottlesToken: secrets.BottlesToken}, bottles.Options{Dial: w.dial})
 	}
 	return nil, errors.New("this sidecar does not know it")
+}
+
+// openLedger begins, or goes on with, the record of what is decided.
+func openLedger(cfg sidecars.Config, records []*os.File) (*ledger.Ledger, error) {
+	o, err := egress.LedgerOptions(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("configure the ledger: %w", err)
+	}
+	for _, f := range records {
+		o.Files = append(o.Files, f)
+	}
+	book, err := ledger.New(o)
+	if err != nil {
+		return nil, fmt.Errorf("configure the ledger: %w", err)
+	}
+	return book, book.Start()
 }

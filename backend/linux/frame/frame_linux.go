@@ -22,7 +22,7 @@ const (
 )
 
 // maxFDs is the most descriptors one frame carries.
-const maxFDs = 8
+const maxFDs = 16
 
 // ErrTooLarge means that the peer announced a frame above the limit. The
 // stream cannot be used after it.

@@ -72,11 +72,12 @@ func enter(fromRoot bool) error {
 }
 
 // Bounds of the sidecar that the kernel enforces: private memory, and each of
-// its two logs. A guest that fills the egress log with refusals loses its way
-// out, since what cannot be recorded is refused, and not the host its disk.
+// its files. The ledger ends earlier by itself: a guest that fills it with
+// refusals loses its way out, since what cannot be recorded is refused, and not
+// the host its disk.
 const (
 	hardMemory = 512 << 20
-	maxLog     = 256 << 20
+	maxLog     = 80 << 20
 )
 
 // Raise puts up the walls of the second stage, the last ones.

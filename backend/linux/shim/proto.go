@@ -14,7 +14,6 @@ const (
 	StateFile  = "shim.json"
 	SocketFile = "shim.sock"
 	ErrorFile  = "shim.log"
-	EgressLog  = "egress.jsonl"
 )
 
 // Start is the frame by which the server starts a bottle's processes. It

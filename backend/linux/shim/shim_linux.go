@@ -24,6 +24,7 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/jail"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/walls"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 )
 
 // controlFD is the server's socket at start.
@@ -159,19 +160,19 @@ func (s *shim) boot(conn *frame.Conn) error {
 	return s.listen()
 }
 
-// openLogs opens the egress log and the errors' log, and lets the latter be this
-// process's standard error too.
+// openLogs opens the files of the ledger and the errors' log, and lets the
+// latter be this process's standard error too.
 func openLogs() ([]*os.File, error) {
 	var logs []*os.File
-	for _, name := range []string{EgressLog, ErrorFile} {
-		f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	for _, name := range append(ledger.Names(), ErrorFile) {
+		f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 		if err != nil {
 			closeFiles(logs)
 			return nil, fmt.Errorf("open the bottle's logs: %w", err)
 		}
 		logs = append(logs, f)
 	}
-	if err := unix.Dup3(int(logs[1].Fd()), unix.Stderr, 0); err != nil {
+	if err := unix.Dup3(int(logs[len(logs)-1].Fd()), unix.Stderr, 0); err != nil {
 		closeFiles(logs)
 		return nil, fmt.Errorf("redirect errors to the bottle's log: %w", err)
 	}
