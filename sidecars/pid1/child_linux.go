@@ -152,6 +152,27 @@ func (c *child) end(grace time.Duration) {
 	}
 }
 
+// reload has the daemon put another policy in force while it serves. A
+// *refusedError says that it keeps the one it has; after any other error nobody
+// knows what it does.
+func (c *child) reload(ctx context.Context, next *settings, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = c.control.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	_, err := c.control.Write([]byte{reloadWord})
+	if err == nil {
+		err = writeStart(c.control, newStartMessage(next, 0))
+	}
+	if err == nil {
+		err = readAnswer(c.control)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
 // drain tells the daemon to accept nothing more and to finish what it has
 // begun. It ends by itself then.
 func (c *child) drain() {

@@ -59,6 +59,13 @@ func ReadyArgs(timeout time.Duration) []string {
 	return []string{"sidecar", "ready", "--timeout", timeout.String()}
 }
 
+// ReloadArgs are the arguments, behind the program's name, that have a running
+// sidecar read its directory again, and wait until the configuration of that
+// digest is in force or was refused. The answer on standard output is a Report.
+func ReloadArgs(digest string, timeout time.Duration) []string {
+	return []string{"sidecar", "reload", "--expect", digest, "--timeout", timeout.String()}
+}
+
 // ServiceOK is what a Report says of a daemon that answered.
 const ServiceOK = "ok"
 
@@ -75,6 +82,8 @@ type Report struct {
 	Reloads int `json:"reloads"`
 	// ReloadError is why the last reload changed nothing.
 	ReloadError string `json:"reload_error,omitempty"`
+	// Config is the ConfigDigest of what is in force.
+	Config string `json:"config,omitempty"`
 	// Error is why nothing could be asked at all.
 	Error string `json:"error,omitempty"`
 }

@@ -194,7 +194,7 @@ func listenerFromFD(fd int) (net.Listener, error) {
 }
 
 // serveUntil serves until the init says "drain", sends SIGTERM or is gone.
-func serveUntil(proxy *egress.Proxy, listener *joined, control io.Reader, stop <-chan os.Signal) error {
+func serveUntil(proxy *egress.Proxy, listener *joined, control io.ReadWriter, stop <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	orders := make(chan struct{})
@@ -204,9 +204,19 @@ func serveUntil(proxy *egress.Proxy, listener *joined, control io.Reader, stop <
 			if n, err := control.Read(word); err != nil || n == 0 {
 				return
 			}
-			if word[0] == drainWord {
+			switch word[0] {
+			case drainWord:
 				_ = listener.pause()
 				time.AfterFunc(openingTime, cancel)
+			case reloadWord:
+				m, err := readStart(control)
+				if err != nil {
+					return
+				}
+				s := m.settings()
+				if writeAnswer(control, proxy.Reload(s.config, s.secrets)) != nil {
+					return
+				}
 			}
 		}
 	}()

@@ -1,6 +1,8 @@
 package pid1
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -129,6 +131,20 @@ func encodeConfig(cfg sidecars.Config) ([]byte, error) {
 		return nil, err
 	}
 	return append(data, '\n'), nil
+}
+
+// ConfigDigest is what a Report says of a sidecar in which cfg is in force.
+func ConfigDigest(cfg sidecars.Config) (string, error) {
+	data, err := encodeConfig(cfg)
+	if err != nil {
+		return "", fmt.Errorf("encode the sidecar's configuration: %w", err)
+	}
+	return digestOf(data), nil
+}
+
+func digestOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }
 
 // makePrivate makes a directory, or closes one that is there to others.

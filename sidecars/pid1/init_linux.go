@@ -278,6 +278,7 @@ func (m *machine) status() Report {
 	defer m.mu.Unlock()
 	r := Report{
 		Bottle: m.settings.config.Bottle, Reloads: m.reloads, ReloadError: m.reloadError,
+		Config:  m.settings.digest,
 		Daemons: map[sidecars.Service]Daemon{},
 	}
 	for _, s := range m.services {

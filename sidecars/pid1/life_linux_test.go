@@ -1,6 +1,7 @@
 package pid1
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -135,7 +136,7 @@ func TestReload(t *testing.T) {
 			t.Error("the new route is in force before the reload")
 		}
 		r := reload()
-		if r.ReloadError != "" || r.Daemons[sidecars.Egress].PID == before.Daemons[sidecars.Egress].PID {
+		if r.ReloadError != "" || r.Daemons[sidecars.Egress] != before.Daemons[sidecars.Egress] {
 			t.Errorf("reload_error = %q, daemon %+v, before %+v", r.ReloadError, r.Daemons, before.Daemons)
 		}
 		if !allowed("new.test") || !allowed(upstreamName) {
@@ -150,7 +151,20 @@ func TestReload(t *testing.T) {
 		if line, err := rest.ReadString('\n'); line != "end\n" {
 			t.Errorf("a response that had begun: %q, %v", line, err)
 		}
-		eventually(t, "the old daemon ends", func() bool { return len(b.processes()) == 2 })
+	})
+
+	t.Run("other roots", func(t *testing.T) {
+		before := b.daemon()
+		running, err := b.guest().Get("https://" + upstreamName + "/slow")
+		check(t, err)
+		defer running.Body.Close()
+		check(t, WriteConfig(b.dir, b.config, sidecars.Secrets{}, append([]byte("\n"), b.world.roots...)))
+		if r := reload(); r.ReloadError != "" || b.daemon() == before {
+			t.Errorf("reload_error = %q, the daemon is %d as before", r.ReloadError, before)
+		}
+		if !allowed(upstreamName) {
+			t.Error("the new daemon does not serve")
+		}
 	})
 
 	t.Run("narrower", func(t *testing.T) {
@@ -173,6 +187,62 @@ func TestReload(t *testing.T) {
 	b.signal(unix.SIGTERM)
 	if code := b.wait(testWait); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
+	}
+}
+
+// TestReloadOfHungDaemon has a daemon that takes no orders: nobody knows what it
+// still does, so it ends, whatever the new settings are.
+func TestReloadOfHungDaemon(t *testing.T) {
+	b := newBox(t, boxOptions{timing: "start=3s,farewell=200ms"})
+	b.ready()
+	before := b.daemon()
+	check(t, unix.Kill(before, unix.SIGSTOP))
+	b.signal(unix.SIGHUP)
+	eventually(t, "the reload is done", func() bool { r, _ := b.ask(0); return r.Reloads == 1 && r.ReloadError == "" })
+	if n := len(b.processes()); n != 2 || b.daemon() == before {
+		t.Errorf("%d processes, the daemon is %d and was %d", n, b.daemon(), before)
+	}
+	if status, err := get(b.guest(), "https://"+upstreamName+"/"); status != 200 {
+		t.Errorf("the new daemon: %d, %v", status, err)
+	}
+}
+
+// TestReloadVerb asks for a reload as the host does.
+func TestReloadVerb(t *testing.T) {
+	b := newBox(t, boxOptions{})
+	b.ready()
+	ask := func() (r Report, code int) {
+		t.Helper()
+		digest, err := ConfigDigest(b.config)
+		check(t, err)
+		out, code := b.inside(ReloadArgs(digest, 5*time.Second)...)
+		check(t, json.Unmarshal([]byte(out), &r))
+		return r, code
+	}
+	b.config.Routes = append(b.config.Routes, sidecars.Route{Host: "new.test"})
+	check(t, WriteConfig(b.dir, b.config, sidecars.Secrets{}, nil))
+	if r, code := ask(); code != 0 || r.ReloadError != "" || r.Reloads != 1 {
+		t.Errorf("code %d, %+v", code, r)
+	}
+	b.config.Routes[1].Auth = &sidecars.Auth{Scheme: "Bearer", Slot: "MISSING"}
+	check(t, WriteConfig(b.dir, b.config, sidecars.Secrets{}, nil))
+	if r, code := ask(); code != exitFailure || !strings.Contains(r.ReloadError, "holds no token") {
+		t.Errorf("code %d, %+v", code, r)
+	}
+	// Many at once: each returns when what it expects is in force.
+	b.config.Routes = b.config.Routes[:1]
+	check(t, WriteConfig(b.dir, b.config, sidecars.Secrets{}, nil))
+	codes := make(chan int)
+	for range 4 {
+		go func() { _, code := ask(); codes <- code }()
+	}
+	for range 4 {
+		if code := <-codes; code != 0 {
+			t.Errorf("one of many gives code %d", code)
+		}
+	}
+	if _, code := b.inside("sidecar", "reload", "more"); code != exitUsage {
+		t.Errorf("an argument too many gives code %d", code)
 	}
 }
 

@@ -25,6 +25,8 @@ func Run(args []string, stdout, stderr io.Writer) (handled bool, code int) {
 		return true, newMachine(o).run()
 	case "ready":
 		return true, runReady(args[2:], stdout, stderr)
+	case "reload":
+		return true, runReload(args[2:], stdout, stderr)
 	case "daemon":
 		if len(args) == 3 && args[2] == string(sidecars.Egress) {
 			return true, runDaemon()

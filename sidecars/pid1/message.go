@@ -20,6 +20,9 @@ const (
 	// drainWord is the byte that tells a daemon to finish what it has begun
 	// and accept nothing more.
 	drainWord = 'd'
+	// reloadWord is the byte before a startMessage whose policy a daemon is to
+	// put in force while it serves. It answers with one answer.
+	reloadWord = 'r'
 )
 
 // startMessage is the first thing a daemon reads from its socket, which has no
@@ -112,10 +115,15 @@ func readAnswer(r io.Reader) error {
 	case err != nil:
 		return fmt.Errorf("what it said cannot be understood: %w", err)
 	case a.Error != "":
-		return errors.New(printable(a.Error))
+		return &refusedError{printable(a.Error)}
 	}
 	return nil
 }
+
+// refusedError is why a daemon does not do what it was told.
+type refusedError struct{ why string }
+
+func (e *refusedError) Error() string { return e.why }
 
 // printable bounds s and replaces what a terminal could act on.
 func printable(s string) string {

@@ -109,7 +109,7 @@ func loadSettings(path string) (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &settings{}
+	s := &settings{digest: digestOf(data)}
 	if s.config, err = decodeConfig(data); err != nil {
 		return nil, fmt.Errorf("%s/%s: %w", path, sidecars.ConfigFile, err)
 	}

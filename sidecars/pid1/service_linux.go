@@ -1,6 +1,7 @@
 package pid1
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -75,7 +76,7 @@ func (s *service) serve(ctx context.Context) time.Duration {
 		case <-ctx.Done():
 			return 0
 		case r := <-s.reloads:
-			r.done <- s.replace(ctx, r.settings)
+			r.done <- s.change(ctx, r.settings)
 		case <-s.main.done:
 			served := time.Since(s.main.served)
 			s.log.Error("the daemon died", "code", s.main.code(), "served", served)
@@ -107,10 +108,36 @@ func (s *service) rest(ctx context.Context, pause time.Duration) {
 	}
 }
 
+// change puts new settings in force. The daemon that serves does it itself, so
+// that requests which stay allowed go on and budgets stay spent. Another one
+// takes its place where it cannot: when upstreams are verified with other roots,
+// or when it does not answer.
+func (s *service) change(ctx context.Context, next *settings) error {
+	if !bytes.Equal(s.settings.roots, next.roots) {
+		return s.replace(ctx, next, s.settings.widens(next))
+	}
+	err := s.main.reload(ctx, next, s.timing.start)
+	var refused *refusedError
+	switch {
+	case err == nil:
+	case errors.As(err, &refused), ctx.Err() != nil:
+		return err
+	default:
+		s.log.Error("the daemon does not answer; another takes its place", "error", printable(err.Error()))
+		return s.replace(ctx, next, false)
+	}
+	narrower := !s.settings.widens(next)
+	s.settings, s.main.settings = next, next
+	if narrower {
+		s.endAll(s.timing.farewell, nil) // those that were replaced know the old ones
+	}
+	return nil
+}
+
 // replace puts a daemon with new settings in the place of the one that serves.
-// Both have the listeners for a moment, so no connection is refused. Where the
-// new settings allow less, the old daemon is gone when replace returns.
-func (s *service) replace(ctx context.Context, next *settings) error {
+// Both have the listeners for a moment, so no connection is refused. The old one
+// may finish what it has begun, or is gone when replace returns.
+func (s *service) replace(ctx context.Context, next *settings, finish bool) error {
 	c, err := s.launch(ctx, next)
 	if err != nil {
 		s.failed(ctx, err)
@@ -118,7 +145,7 @@ func (s *service) replace(ctx context.Context, next *settings) error {
 	}
 	old := s.main
 	s.become(c)
-	if old.settings.widens(next) {
+	if finish {
 		s.retire(old)
 		return nil
 	}

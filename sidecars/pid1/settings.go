@@ -20,6 +20,7 @@ import (
 type settings struct {
 	config  sidecars.Config
 	secrets sidecars.Secrets
+	digest  string // of the file that config was read from
 	// roots are PEM; nil means those of the image.
 	roots []byte
 }

@@ -51,42 +51,50 @@ func listenStatus(ctx context.Context) (net.Listener, error) {
 
 // askStatus asks the init of this machine.
 func askStatus(ctx context.Context) (Report, error) {
+	r, _, err := askInit(ctx)
+	return r, err
+}
+
+// askInit is askStatus and gives the init's process number too.
+func askInit(ctx context.Context) (Report, int, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusWait)
 	defer cancel()
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "unix", statusSocket)
 	if err != nil {
-		return Report{}, fmt.Errorf("ask the sidecar's init: %w", err)
+		return Report{}, 0, fmt.Errorf("ask the sidecar's init: %w", err)
 	}
 	defer func() { _ = conn.Close() }()
-	if err := fromUser(conn, os.Geteuid()); err != nil {
-		return Report{}, fmt.Errorf("ask the sidecar's init: %w", err)
+	pid, err := fromUser(conn, os.Geteuid())
+	if err != nil {
+		return Report{}, 0, fmt.Errorf("ask the sidecar's init: %w", err)
 	}
 	_ = conn.SetDeadline(time.Now().Add(statusWait))
 	var r Report
 	if err := json.NewDecoder(io.LimitReader(conn, maxStatus)).Decode(&r); err != nil {
-		return Report{}, fmt.Errorf("ask the sidecar's init: %w", err)
+		return Report{}, 0, fmt.Errorf("ask the sidecar's init: %w", err)
 	}
-	return r, nil
+	return r, pid, nil
 }
 
-// fromUser refuses a socket that somebody else listens on.
-func fromUser(conn net.Conn, uid int) error {
+// fromUser refuses a socket that somebody else listens on, and tells which
+// process does.
+func fromUser(conn net.Conn, uid int) (pid int, err error) {
 	uc, ok := conn.(*net.UnixConn)
 	if !ok {
-		return errors.New("it is no UNIX socket")
+		return 0, errors.New("it is no UNIX socket")
 	}
 	raw, err := uc.SyscallConn()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	var peer *unix.Ucred
 	cerr := raw.Control(func(fd uintptr) { peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
 	if err = errors.Join(cerr, err); err != nil {
-		return err
+		return 0, err
 	}
 	if int(peer.Uid) != uid {
-		return fmt.Errorf("user %d listens on its socket, not user %d", peer.Uid, uid)
+		return 0, fmt.Errorf("user %d listens on its socket, not user %d", peer.Uid, uid)
 	}
-	return nil
+	return int(peer.Pid), nil
 }
