@@ -3,6 +3,8 @@ package backend
 import (
 	"context"
 	"io"
+
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
 
 // Backend runs bottles on one engine. Implementations are safe for concurrent
@@ -30,6 +32,14 @@ type Backend interface {
 	// where the agent will reach them: discovered, never assumed. An ID that
 	// already runs gives ErrExists. On any error nothing is left behind.
 	StartSidecar(ctx context.Context, spec SidecarSpec) (Endpoints, error)
+
+	// Reload puts another egress policy in force in the sidecar of a bottle, at
+	// once and as a whole: that of cfg, for the same bottle and the same CA
+	// (CACert may be left out). Of secrets only tokens count; those that are not
+	// given stay. When it returns nil, nothing goes on that only the earlier
+	// policy allowed, while everything that both allow in the same way does. A
+	// policy that the sidecar refuses changes nothing, and the error says why.
+	Reload(ctx context.Context, id ID, cfg sidecars.Config, secrets sidecars.Secrets) error
 
 	// StartAgent starts the guest of a bottle whose sidecar runs and keeps it
 	// alive for Exec. It returns when Exec works, with who works there:

@@ -105,6 +105,20 @@ func (f *fake) StartSidecar(ctx context.Context, spec backend.SidecarSpec) (back
 	return backend.Endpoints{Egress: "http://127.0.0.1:9099", NoProxy: []string{"192.0.2.9"}}, nil
 }
 
+func (f *fake) Reload(ctx context.Context, id backend.ID, cfg sidecars.Config, _ sidecars.Secrets) error {
+	if err := f.enter(ctx, "Reload"); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	b := f.bottles[id]
+	if b == nil {
+		return backend.ErrNotFound
+	}
+	b.sidecar.Config = cfg
+	return nil
+}
+
 func (f *fake) StartAgent(ctx context.Context, spec backend.AgentSpec) (backend.Account, error) {
 	if err := f.enter(ctx, "StartAgent"); err != nil {
 		return backend.Account{}, err

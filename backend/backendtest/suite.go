@@ -68,6 +68,7 @@ func Run(t *testing.T, f Factory) {
 	s.caps = caps
 	t.Run("Check", s.check)
 	t.Run("Lifecycle", s.lifecycle)
+	t.Run("Reload", s.reload)
 	t.Run("Exec", s.exec)
 	t.Run("Terminal", s.terminal)
 	t.Run("Kill", s.kill)

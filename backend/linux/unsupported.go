@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
 
 type checkCache struct{}
@@ -27,6 +28,11 @@ func (b *Backend) Check(context.Context) (backend.Capabilities, error) {
 // StartSidecar implements backend.Backend.
 func (b *Backend) StartSidecar(context.Context, backend.SidecarSpec) (backend.Endpoints, error) {
 	return backend.Endpoints{}, unavailable()
+}
+
+// Reload implements backend.Backend.
+func (b *Backend) Reload(context.Context, backend.ID, sidecars.Config, sidecars.Secrets) error {
+	return unavailable()
 }
 
 // StartAgent implements backend.Backend.

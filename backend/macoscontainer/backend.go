@@ -67,6 +67,7 @@ type Backend struct {
 	seen   proofs
 	// unsettled are bottles of which the engine may still be making something.
 	unsettled idSet
+	reloads   sync.Mutex // held while a policy is changed
 
 	mu   sync.Mutex
 	host *hostFacts // a Mac does not change while it runs

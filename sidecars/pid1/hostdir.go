@@ -11,6 +11,7 @@ import (
 	"path"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
 
 // newSuffix marks a file that is being written.
@@ -48,6 +49,36 @@ func WriteConfig(dir string, cfg sidecars.Config, secrets sidecars.Secrets, root
 		}
 	}
 	return nil
+}
+
+// Change is another policy for a sidecar that runs, with the tokens that are
+// new to it.
+type Change struct {
+	Config sidecars.Config
+	Tokens map[string]secret.Value
+}
+
+// Write writes the change into the mounted directory, where the sidecar finds it
+// when it is told to reload. Undo puts back the configuration there was.
+func (c Change) Write(dir string) (undo func() error, err error) {
+	file := path.Join(dir, sidecars.ConfigFile)
+	before, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the sidecar's configuration: %w", err)
+	}
+	if err := WriteConfig(dir, c.Config, sidecars.Secrets{Tokens: c.Tokens}, nil); err != nil {
+		return nil, err
+	}
+	return func() error {
+		root, err := os.OpenRoot(dir)
+		if err == nil {
+			err = errors.Join(replaceFile(root, sidecars.ConfigFile, before), root.Close())
+		}
+		if err != nil {
+			return fmt.Errorf("put the sidecar's configuration back: %w", err)
+		}
+		return nil
+	}, nil
 }
 
 // RemoveSecrets removes the CA's key and the tokens that WriteConfig wrote:

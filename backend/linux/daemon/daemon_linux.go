@@ -61,7 +61,8 @@ func serve(conn *frame.Conn) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	failed := make(chan error, len(given.listeners))
-	if err := startServices(ctx, start, given, failed); err != nil {
+	proxy, err := startServices(ctx, start, given, failed)
+	if err != nil {
 		return err
 	}
 	start.Secrets = jail.PlainSecrets{}
@@ -72,8 +73,7 @@ func serve(conn *frame.Conn) error {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		var none struct{}
-		for conn.Recv(&none) == nil { // the shim sends nothing more; its end ends us
+		for reload(conn, proxy) == nil { // the shim's end ends us
 		}
 	}()
 	select {
@@ -116,22 +116,27 @@ type server interface {
 	Serve(ctx context.Context, l net.Listener) error
 }
 
-func startServices(ctx context.Context, start jail.Start, given inherited, failed chan<- error) error {
+// startServices returns the egress proxy; nil where it is not one of them.
+func startServices(ctx context.Context, start jail.Start, given inherited, failed chan<- error) (*egress.Proxy, error) {
+	var proxy *egress.Proxy
 	for i, svc := range start.Services {
 		l, err := net.FileListener(given.listeners[i])
 		if err != nil {
-			return fmt.Errorf("listener of %s: %w", svc, err)
+			return nil, fmt.Errorf("listener of %s: %w", svc, err)
 		}
 		if err := given.listeners[i].Close(); err != nil {
-			return fmt.Errorf("listener of %s: %w", svc, err)
+			return nil, fmt.Errorf("listener of %s: %w", svc, err)
 		}
 		daemon, err := configure(svc, start, given)
 		if err != nil {
-			return fmt.Errorf("configure %s: %w", svc, err)
+			return nil, fmt.Errorf("configure %s: %w", svc, err)
+		}
+		if p, ok := daemon.(*egress.Proxy); ok {
+			proxy = p
 		}
 		go func() { failed <- daemon.Serve(ctx, l) }()
 	}
-	return nil
+	return proxy, nil
 }
 
 // configure gives each daemon the secrets that it needs and no others.

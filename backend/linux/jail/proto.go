@@ -53,7 +53,15 @@ func (p PlainSecrets) Sealed() sidecars.Secrets {
 // can be given the way like any other.
 type Dial struct{}
 
-// Done answers Start.
+// Reload is a frame that the shim may send any number of times after Start:
+// another policy, and the tokens that are new to it. The answer is a Done frame;
+// one with an error says that nothing has changed.
+type Reload struct {
+	Config  sidecars.Config `json:"config"`
+	Secrets PlainSecrets    `json:"secrets"`
+}
+
+// Done answers Start and Reload.
 type Done struct {
 	Error string `json:"error,omitempty"`
 }

@@ -39,6 +39,7 @@ const (
 	OpKill   = "kill"
 	OpState  = "state"
 	OpStop   = "stop"
+	OpReload = "reload"
 )
 
 // Request is one frame from a server. Every connection begins with one; an
@@ -54,6 +55,9 @@ type Request struct {
 	// stream of package terminal.
 	TTY    *backend.WindowSize `json:"tty,omitempty"`
 	Signal int                 `json:"signal,omitempty"`
+	// Reload may hold tokens: the socket is its user's alone, and nothing of it
+	// is stored.
+	Reload *jail.Reload `json:"reload,omitempty"`
 }
 
 // Agent starts the guest's second half.

@@ -49,6 +49,8 @@ type shim struct {
 	ordered             bool // it keeps a bottle, or is about to
 	ending              bool
 	serving             chan error    // one value: whether the sidecar serves
+	served              chan struct{} // closed when it does
+	reloading           sync.Mutex    // held while the sidecar is asked to reload
 	grouped             chan struct{} // closed when group and groupErr are set; nil before there is a guest
 	groupErr            error
 	done                chan struct{} // closed when everything has been torn down
@@ -67,7 +69,7 @@ func Main() int {
 		return 2
 	}
 	s := &shim{
-		serving: make(chan error, 1), done: make(chan struct{}), jobs: newJobTable(),
+		serving: make(chan error, 1), served: make(chan struct{}), done: make(chan struct{}), jobs: newJobTable(),
 		multi: os.Getuid() == 0, base: newBase(),
 	}
 	err = s.spawnBoth()
@@ -225,7 +227,11 @@ func (s *shim) awaitSidecar(sendErr error) error {
 	if err := s.sidecar.conn.Recv(&ready); err != nil || ready.Error != "" || sendErr != nil {
 		return fmt.Errorf("start the sidecar: %w", orError(errors.Join(sendErr, err), ready.Error))
 	}
-	return s.sidecar.conn.SetDeadline(time.Time{})
+	if err := s.sidecar.conn.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	close(s.served)
+	return nil
 }
 
 func ports(services []sidecars.Service) []int {

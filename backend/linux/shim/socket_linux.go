@@ -64,6 +64,12 @@ func (s *shim) answer(c *frame.Conn) {
 			break
 		}
 		reply(c, s.agent(*req.Agent))
+	case OpReload:
+		if req.Reload == nil {
+			reply(c, errors.New("the reload request is empty"))
+			break
+		}
+		reply(c, s.reload(*req.Reload))
 	case OpState:
 		st, err := s.live()
 		if err != nil {
