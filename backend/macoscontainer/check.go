@@ -193,6 +193,7 @@ func capabilities(topo topology) backend.Capabilities {
 		Services:  []sidecars.Service{sidecars.Egress},
 		MultiUser: true,
 		Images:    true,
+		TTY:       true,
 		Walls: []string{
 			"a virtual machine per container, with a kernel of its own",
 			"no capabilities in the agent, its bounding set empty, also through exec",

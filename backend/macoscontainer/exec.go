@@ -10,6 +10,7 @@ import (
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/backend/macoscontainer/cli"
+	"github.com/bottle-mcp/bottle-mcp/backend/terminal"
 	"github.com/bottle-mcp/bottle-mcp/backend/vmguest"
 )
 
@@ -101,6 +102,8 @@ type ended struct {
 func (c *running) run(ctx context.Context) (backend.ExitStatus, error) {
 	filter := vmguest.NewStderrFilter(orDiscard(c.streams.Stderr), c.token)
 	stdout := newFlow(c.streams.Stdout)
+	stdin, closeInput := c.input()
+	defer closeInput()
 	// The program outlives ctx a little: it carries the news of the end.
 	carrier, drop := context.WithCancel(context.WithoutCancel(ctx))
 	defer drop()
@@ -108,7 +111,7 @@ func (c *running) run(ctx context.Context) (backend.ExitStatus, error) {
 	go func() {
 		res, err := c.b.cli.Exec(carrier, cli.ExecRequest{
 			Container: roleAgent.name(c.id), Argv: vmguest.RunArgv(c.cmd, c.agent, c.token), UID: c.as.uid, GID: c.as.gid, Workdir: "/",
-			Interactive: c.streams.Stdin != nil, Stdin: input(c.streams.Stdin), Stdout: stdout.writer(), Stderr: filter,
+			Interactive: stdin != nil, Stdin: stdin, Stdout: stdout.writer(), Stderr: filter,
 		})
 		done <- ended{res, err}
 	}()
@@ -270,10 +273,16 @@ func (c *running) lost(ctx context.Context, e ended) error {
 	return err
 }
 
-// input hands the descriptor of a pipe on, which spares every byte a copy.
-func input(r io.Reader) io.Reader {
-	if end, ok := r.(backend.PipeEnd); ok {
-		return end.File
+// input is what the wrapper reads; nil = nothing. The descriptor of a pipe is
+// handed on, which spares every byte a copy. Call the function when the program
+// reads no more.
+func (c *running) input() (io.Reader, func()) {
+	if c.cmd.TTY != nil {
+		in := terminal.NewInput(c.streams)
+		return in, func() { _ = in.Close() } // it has no error to tell
 	}
-	return r
+	if end, ok := c.streams.Stdin.(backend.PipeEnd); ok {
+		return end.File, func() {}
+	}
+	return c.streams.Stdin, func() {}
 }

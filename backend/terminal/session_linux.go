@@ -67,6 +67,7 @@ func (s *Session) Close() {
 
 // input acts on frames until the stream ends or the terminal is gone.
 func (s *Session) input() {
+	defer s.in.Close() // whoever types learns that nobody listens
 	frames := newDecoder(s.in)
 	fresh := true // nothing has been typed on this line
 	for {

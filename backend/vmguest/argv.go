@@ -3,6 +3,7 @@ package vmguest
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,6 +50,10 @@ func validToken(token string) bool {
 // to run cmd: its standard streams are the command's own, and its trailer tells
 // the status, see StderrFilter. SIGTERM to it ends the command's tree.
 //
+// With a terminal the wrapper's standard input is a stream of package terminal,
+// and its standard error is the wrapper's alone. The engine is not asked for a
+// terminal, so that none of its own stands in between.
+//
 // Engines pass text. Arguments that are none travel in hex, and so arrive as
 // they are.
 func RunArgv(cmd backend.Command, agent backend.Account, token string) []string {
@@ -64,12 +69,15 @@ func RunArgv(cmd backend.Command, agent backend.Account, token string) []string 
 	if cmd.Dir != "" {
 		argv = append(argv, "--dir", quote(cmd.Dir))
 	}
+	if cmd.TTY != nil {
+		argv = append(argv, "--tty", sizeText(cmd.TTY.Size))
+	}
 	home, env := account(cmd.User, agent)
 	argv = append(argv, "--user-home", quote(home))
 	if home == agent.Home && agent != backend.DefaultAccount() {
 		argv = append(argv, "--user-name", quote(agent.Name))
 	}
-	for _, kv := range append(env, cmd.Env...) {
+	for _, kv := range append(env, cmd.Environ()...) {
 		argv = append(argv, "--env", quote(kv))
 	}
 	argv = append(argv, "--")
@@ -97,7 +105,19 @@ func isText(cmd backend.Command) bool {
 	text := func(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 	return text(cmd.Dir) && text(cmd.User) &&
 		!slices.ContainsFunc(cmd.Argv, func(s string) bool { return !text(s) }) &&
-		!slices.ContainsFunc(cmd.Env, func(s string) bool { return !text(s) })
+		!slices.ContainsFunc(cmd.Environ(), func(s string) bool { return !text(s) })
+}
+
+// sizeText is a terminal's size on a command line, such as "24x80".
+func sizeText(s backend.WindowSize) string {
+	return strconv.Itoa(int(s.Rows)) + "x" + strconv.Itoa(int(s.Cols))
+}
+
+func parseSize(text string) (backend.WindowSize, error) {
+	rows, cols, _ := strings.Cut(text, "x")
+	r, err1 := strconv.ParseUint(rows, 10, 16)
+	c, err2 := strconv.ParseUint(cols, 10, 16)
+	return backend.WindowSize{Rows: uint16(r), Cols: uint16(c)}, errors.Join(err1, err2)
 }
 
 // SignalArgv returns what an engine executes in the guest, as the command's

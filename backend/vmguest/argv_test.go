@@ -50,7 +50,11 @@ func TestArgv(t *testing.T) {
 			RunArgv(backend.Command{Argv: []string{"id"}, User: "root"}, dev, "T"),
 			b + " guest run --token T --user-home /root --env HOME=/root --env USER=root --env LOGNAME=root -- id",
 		},
-		"home":        {HomeArgv("dev:staff"), b + " guest home --phase open --user dev:staff"},
+		"home": {HomeArgv("dev:staff"), b + " guest home --phase open --user dev:staff"},
+		"run on a terminal": {
+			RunArgv(backend.Command{Argv: []string{"top"}, Env: []string{"A=1"}, TTY: &backend.TTY{Term: "xterm", Size: backend.WindowSize{Rows: 24, Cols: 80}}}, agent, "T"),
+			b + " guest run --token T --tty 24x80 --user-home /home/agent --env TERM=xterm --env A=1 -- top",
+		},
 		"signal":      {SignalArgv("T", 15, false), b + " guest signal --token T --signal 15"},
 		"signal tree": {SignalArgv("T", 9, true), b + " guest signal --token T --signal 9 --tree"},
 		"idle":        {IdleArgv(1500*time.Millisecond, map[int]string{9100: "/b", 9099: "/a"}), b + " guest idle --seconds 2 --relay 9099=/a --relay 9100=/b"},
@@ -65,6 +69,19 @@ func TestArgv(t *testing.T) {
 				t.Errorf("\n%s, want\n%s", got, tt.want)
 			}
 		})
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for _, size := range []backend.WindowSize{{}, {Rows: 24, Cols: 80}, {Rows: 65535, Cols: 1}} {
+		if got, err := parseSize(sizeText(size)); err != nil || got != size {
+			t.Errorf("%s is read as %+v, %v", sizeText(size), got, err)
+		}
+	}
+	for _, bad := range []string{"", "x", "24", "24x", "x80", "24x80x1", "-1x80", "65536x80", "24x80 ", "0x18x80"} {
+		if _, err := parseSize(bad); err == nil {
+			t.Errorf("%q is taken for a size", bad)
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux/walls"
+	"github.com/bottle-mcp/bottle-mcp/backend/terminal"
 )
 
 // endTime is how long the tree of an ended command may take to die.
@@ -26,6 +27,7 @@ const killNow = unix.SIGQUIT
 // What this process needs once the command runs, see walls.ReserveThreads.
 const (
 	spareThreads = 4
+	ttyThreads   = 2 // wait in the kernel for the terminal's streams
 	processors   = 2
 )
 
@@ -44,6 +46,7 @@ func runMain(args []string) (int, error) {
 	}
 	w := newWrapper(o)
 	status := w.run()
+	w.deliver()
 	if err := w.tell(NewTrailer(status)); err != nil {
 		return 0, err
 	}
@@ -89,6 +92,7 @@ type runOptions struct {
 	dir, home string
 	user      string // whom the environment names instead of AgentUser; "" = nobody else
 	env, argv []string
+	tty       *backend.WindowSize // nil = no terminal
 }
 
 func parseRun(args []string) (runOptions, error) {
@@ -101,6 +105,11 @@ func parseRun(args []string) (runOptions, error) {
 	grace := f.Uint("grace", 0, "")
 	coded := f.Bool("hex", false, "")
 	f.Var((*list)(&o.env), "env", "")
+	f.Func("tty", "", func(text string) error {
+		size, err := parseSize(text)
+		o.tty = &size
+		return err
+	})
 	if err := f.Parse(args); err != nil {
 		return o, usageError{err}
 	}
@@ -152,6 +161,8 @@ type wrapper struct {
 	main                    int
 	ended                   bool
 	status                  backend.ExitStatus
+	session                 *terminal.Session // nil = no terminal
+	hurried                 bool              // the command was ended from outside
 }
 
 func newWrapper(o runOptions) *wrapper {
@@ -174,7 +185,11 @@ func newWrapper(o runOptions) *wrapper {
 // run runs the command and returns when its main process has ended, or all of
 // it when it was told to end.
 func (w *wrapper) run() backend.ExitStatus {
-	walls.ReserveThreads(spareThreads, processors)
+	threads := spareThreads
+	if w.tty != nil {
+		threads += ttyThreads
+	}
+	walls.ReserveThreads(threads, processors)
 	c, failed := resolve(w.runOptions)
 	if failed.StartError == "" {
 		failed = w.start(c)
@@ -207,17 +222,64 @@ func (w *wrapper) run() backend.ExitStatus {
 // start starts the main process in a session of its own, so that signals to a
 // terminal or a group are either its or the wrapper's.
 func (w *wrapper) start(c program) backend.ExitStatus {
-	mark(w.tree.marker)
-	limitProcesses()
-	pid, _, err := syscall.StartProcess(c.path, c.argv, &syscall.ProcAttr{
+	attr := &syscall.ProcAttr{
 		Dir: c.dir, Env: c.env, Files: []uintptr{0, 1, 2},
 		Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: unix.SIGKILL},
-	})
+	}
+	var pair *terminal.Pair
+	if w.tty != nil {
+		var err error
+		if pair, err = terminal.Open(*w.tty); err != nil {
+			return failed(codeCannotRun, err.Error())
+		}
+		fd := pair.Slave.Fd()
+		attr.Files = []uintptr{fd, fd, fd}
+		attr.Sys.Setctty, attr.Sys.Ctty = true, 0
+	}
+	mark(w.tree.marker)
+	limitProcesses()
+	pid, _, err := syscall.StartProcess(c.path, c.argv, attr)
 	if err != nil {
 		return startFailure(c.path, err)
 	}
 	w.main = pid
+	if pair != nil {
+		w.session = terminal.Start(pair, os.Stdin, os.Stdout)
+	}
 	return backend.ExitStatus{}
+}
+
+// deliver brings the rest of a terminal's output. Like tell it does not wait
+// for ever.
+func (w *wrapper) deliver() {
+	if w.session == nil {
+		return
+	}
+	wait := tellPatience
+	if w.hurried {
+		wait = tellHurry
+	}
+	hurry, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		w.session.End(hurry)
+	}()
+	patience := time.NewTimer(wait)
+	defer patience.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-w.stop:
+			patience.Reset(tellHurry)
+		case <-w.now:
+			patience.Reset(tellHurry)
+		case <-patience.C:
+			close(hurry)
+			<-done
+			return
+		}
+	}
 }
 
 // limitProcesses keeps what is spare from the command, and from this process,
@@ -236,6 +298,7 @@ func commandProcesses(limit uint64) uint64 { return limit - min(SpareProcesses, 
 
 // end ends the whole tree: SIGTERM, the grace, SIGKILL.
 func (w *wrapper) end(grace time.Duration) {
+	w.hurried = true
 	if grace > 0 {
 		w.tree.signal(unix.SIGTERM)
 		if w.allEnd(grace) {
