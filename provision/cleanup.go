@@ -20,6 +20,9 @@ const (
 	// removeTimeout bounds one removal, lockTimeout its wait for another call.
 	removeTimeout = 2 * time.Minute
 	lockTimeout   = 5 * time.Second
+	// launchEnds is how long a removal waits for a launch to end that notices that
+	// its parent is gone.
+	launchEnds = time.Minute
 
 	actionRemove = "remove"
 	actionKeep   = "keep"
@@ -37,14 +40,14 @@ func (m *Manager) Cleanup(ctx context.Context, req CleanupRequest, report func(E
 		return nil, err
 	}
 	plan := m.planCleanup(req, all)
-	items := make([]CleanupItem, len(plan))
-	for i, p := range plan {
-		items[i] = p.item
-	}
 	if req.DryRun {
+		items := make([]CleanupItem, len(plan))
+		for i, p := range plan {
+			items[i] = p.item
+		}
 		return items, nil
 	}
-	m.execute(ctx, plan, items, report)
+	items := m.execute(ctx, plan, report)
 	if err := ctx.Err(); err != nil {
 		return items, fmt.Errorf("cleanup: %w", context.Cause(ctx))
 	}
@@ -73,18 +76,30 @@ func (req CleanupRequest) validate() error {
 type removal struct {
 	item   CleanupItem
 	target listed
+	depth  int // how many planned bottles are above it
 }
 
-// planCleanup decides what happens to each bottle.
+// patience is how long another call that has the bottle is waited for. The launch
+// of a bottle's bottle ends soon when its parent goes.
+func (p removal) patience() time.Duration {
+	if p.depth > 0 {
+		return launchEnds
+	}
+	return lockTimeout
+}
+
+// planCleanup decides what happens to each bottle. With a bottle go those that it
+// launched, and theirs.
 func (m *Manager) planCleanup(req CleanupRequest, all []listed) []removal {
 	var plan []removal
+	f, view := newFamily(all), m.viewer(req.Principal)
+	chosen := func(i int) bool {
+		l := &all[i]
+		return view.sees(l.principal, l.parent) && (req.All || req.Orphans && f.orphan(i) || slices.Contains(req.IDs, l.ID))
+	}
 	for i := len(all) - 1; i >= 0; i-- {
-		l := all[i]
-		if !maySee(req.Principal, l.principal) {
-			continue
-		}
-		if req.All || req.Orphans && l.orphan() || slices.Contains(req.IDs, l.ID) {
-			plan = append(plan, removal{m.itemFor(l), l})
+		if line := f.line(i); slices.ContainsFunc(line, chosen) {
+			plan = append(plan, removal{m.itemFor(all[i]), all[i], len(line) - 1})
 		}
 	}
 	for _, id := range req.IDs {
@@ -113,8 +128,14 @@ func (m *Manager) itemFor(l listed) CleanupItem {
 	return item
 }
 
-// execute removes what is planned, several at once.
-func (m *Manager) execute(ctx context.Context, plan []removal, items []CleanupItem, report func(Event)) {
+// execute removes what is planned, several at once, and what those that go have
+// launched meanwhile. A bottle goes after those that it launched.
+func (m *Manager) execute(ctx context.Context, plan []removal, report func(Event)) []CleanupItem {
+	plan = m.closeParents(ctx, plan)
+	items, deepest := make([]CleanupItem, len(plan)), 0
+	for i, p := range plan {
+		items[i], deepest = p.item, max(deepest, p.depth)
+	}
 	var mu sync.Mutex
 	tell := func(e Event) {
 		if report != nil {
@@ -123,39 +144,43 @@ func (m *Manager) execute(ctx context.Context, plan []removal, items []CleanupIt
 			report(e)
 		}
 	}
-	var g errgroup.Group
-	g.SetLimit(removeParallel)
-	for i, p := range plan {
-		if p.item.Action != actionRemove {
-			continue
-		}
-		g.Go(func() error {
-			event := Event{Step: actionRemove, Index: i + 1, Total: len(plan), Detail: string(p.item.ID)}
-			tell(event)
-			start := time.Now()
-			if err := m.remove(ctx, p.target); err != nil {
-				items[i].Reason = err.Error()
-				m.log.Warn("a bottle is not removed", "bottle", p.item.ID, "error", err)
-			} else {
-				items[i].Done, event.Done = true, true
+	for depth := deepest; depth >= 0; depth-- {
+		var g errgroup.Group
+		g.SetLimit(removeParallel)
+		for i, p := range plan {
+			if p.depth != depth || p.item.Action != actionRemove {
+				continue
 			}
-			event.Elapsed = time.Since(start)
-			tell(event)
-			return nil
-		})
+			g.Go(func() error {
+				event := Event{Step: actionRemove, Index: i + 1, Total: len(plan), Detail: string(p.item.ID)}
+				tell(event)
+				start := time.Now()
+				if err := m.remove(ctx, p); err != nil {
+					items[i].Reason = err.Error()
+					m.log.Warn("a bottle is not removed", "bottle", p.item.ID, "error", err)
+				} else {
+					items[i].Done, event.Done = true, true
+				}
+				event.Elapsed = time.Since(start)
+				tell(event)
+				return nil
+			})
+		}
+		_ = g.Wait() // outcomes are in the items
 	}
-	_ = g.Wait() // outcomes are in the items
+	return items
 }
 
 // remove removes one bottle: engine first, then the record, so that a removal
 // that is cut short is found again.
-func (m *Manager) remove(ctx context.Context, l listed) error {
+func (m *Manager) remove(ctx context.Context, p removal) error {
+	l := p.target
 	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()
 	if !l.recorded {
 		return l.engine.Remove(ctx, l.ID)
 	}
-	lock, err := m.lock(ctx, l.ID)
+	lock, err := m.lockWithin(ctx, l.ID, p.patience())
 	if errors.Is(err, backend.ErrNotFound) {
 		return nil // somebody else was faster
 	}
@@ -169,7 +194,11 @@ func (m *Manager) remove(ctx context.Context, l listed) error {
 }
 
 func (m *Manager) lock(ctx context.Context, id backend.ID) (*state.Lock, error) {
-	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
+	return m.lockWithin(ctx, id, lockTimeout)
+}
+
+func (m *Manager) lockWithin(ctx context.Context, id backend.ID, wait time.Duration) (*state.Lock, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	return m.cfg.State.Lock(ctx, id)
 }
@@ -221,25 +250,22 @@ func (m *Manager) removeFromEngines(ctx context.Context, l listed) error {
 }
 
 // Reconcile finishes what servers that died left half done: launches that will
-// never be handed over, and removals. Call it at start. It removes nothing that
-// was handed over.
+// never be handed over, and removals. It ends bottles whose parent has ended. Of
+// what was handed over it removes nothing else.
 func (m *Manager) Reconcile(ctx context.Context) ([]CleanupItem, error) {
 	all, err := m.survey(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var plan []removal
-	for _, l := range all {
+	f := newFamily(all)
+	for i, l := range all {
 		unfinished := l.phase == state.Removing || l.launching() && l.State != backend.Starting || l.empty && !l.inEngine
-		if unfinished && m.free(ctx, l.ID) {
-			plan = append(plan, removal{m.itemFor(l), l})
+		if (unfinished || f.abandoned(i)) && m.free(ctx, l.ID) {
+			plan = append(plan, removal{m.itemFor(l), l, len(f.line(i)) - 1})
 		}
 	}
-	items := make([]CleanupItem, len(plan))
-	for i, p := range plan {
-		items[i] = p.item
-	}
-	m.execute(ctx, plan, items, nil)
+	items := m.execute(ctx, plan, nil)
 	if err := ctx.Err(); err != nil {
 		return items, fmt.Errorf("reconcile: %w", context.Cause(ctx))
 	}

@@ -23,6 +23,10 @@ type detail struct {
 	// LogStart is where the egress log of the guest's own doings begins, behind
 	// what the self-test tried.
 	LogStart int64 `json:"log_start"`
+	// Parent is the bottle that launched this one; nil = the operator's side.
+	Parent *parentRef `json:"parent,omitempty"`
+	// Inheritance is an encoded inheritance, of a bottle that may launch others.
+	Inheritance json.RawMessage `json:"inheritance,omitempty"`
 }
 
 func (d detail) encode() (json.RawMessage, error) {
@@ -48,8 +52,9 @@ func decodeDetail(raw json.RawMessage) (detail, error) {
 
 // bottleOf is what a record alone says of a bottle.
 func bottleOf(r state.Record, d detail) Bottle {
+	parent, _ := parentID(r.Principal)
 	return Bottle{
-		ID: r.ID, Label: r.Label, Agent: r.Agent, Bottles: r.Bottles, Backend: r.Backend, Isolation: r.Isolation,
+		ID: r.ID, Parent: parent, Label: r.Label, Agent: r.Agent, Bottles: r.Bottles, Backend: r.Backend, Isolation: r.Isolation,
 		Created: r.Created, Expires: r.Expires, Policy: r.Policy, Routes: d.Routes, Endpoints: r.Endpoints,
 		Limits: r.Limits, Usage: unknownUsage(), Workspace: r.Workspace, WorkspaceCopy: d.Copied, Report: d.Report,
 		Setup: d.Setup, Account: d.Account, Provider: d.Provider, StepTimings: d.Timings, Problem: r.Problem,

@@ -55,7 +55,7 @@ func newFake(t *testing.T) *fake {
 	return &fake{
 		dir: t.TempDir(), bottles: map[backend.ID]*fakeBottle{}, fail: map[string]error{},
 		caps: backend.Capabilities{
-			Isolation: []string{"namespace", "gvisor"}, Services: []sidecars.Service{sidecars.Egress}, MultiUser: true,
+			Isolation: []string{"namespace", "gvisor"}, Services: []sidecars.Service{sidecars.Egress, sidecars.Bottles}, MultiUser: true,
 			Walls: []string{"wall"}, Missing: []backend.Missing{{Name: "landlock", Reason: "none"}}, HostAddresses: []string{"192.0.2.7"},
 		},
 	}

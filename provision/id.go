@@ -26,12 +26,17 @@ func (p *Plan) digest() (string, error) {
 		Prompt    string
 		Agent     any
 		Principal string
+		Parent    *parentRef
+		Caller    string
+		// SubBottles and what the guest's bottles begin with.
+		SubBottles manifest.SubBottles
 	}{
 		Plan: Plan{
 			Agent: p.Agent, Bottles: p.Bottles, Label: p.Label, Backend: p.Backend, Isolation: p.Isolation,
 			Image: p.Image, Workspace: p.Workspace.place(), Limits: p.Limits, Services: p.Services,
 		},
-		TTL: p.TTL, Routes: p.resolved.routes, Env: p.resolved.env, Prompt: p.resolved.prompt, Agent: p.resolved.agent.digested(), Principal: p.resolved.principal,
+		TTL: p.resolved.life, Routes: p.resolved.routes, Env: p.resolved.env, Prompt: p.resolved.prompt, Agent: p.resolved.agent.digested(), Principal: p.resolved.principal,
+		Parent: p.resolved.parentRef(), Caller: p.resolved.callerDir, SubBottles: p.resolved.subBottles,
 	})
 	if err != nil {
 		return "", fmt.Errorf("digest of the plan: %w", err)

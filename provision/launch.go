@@ -108,6 +108,9 @@ func (m *Manager) Launch(ctx context.Context, plan *Plan, report func(Event)) (*
 			return nil, err
 		}
 		b, retry, failed := m.existing(ctx, plan)
+		if plan.resolved.parent != nil && errors.Is(failed, backend.ErrExists) {
+			failed = taken(plan.ID)
+		}
 		if !retry {
 			return b, failed
 		}
@@ -130,7 +133,12 @@ func (l *launch) run(ctx context.Context) error {
 		}
 		start := time.Now()
 		var err error
-		event.Detail, err = s.do(ctx, l)
+		if i > 0 {
+			err = l.parentLives()
+		}
+		if err == nil {
+			event.Detail, err = s.do(ctx, l)
+		}
 		if err == nil && ctx.Err() != nil {
 			err = context.Cause(ctx) // nobody waits for this bottle any more
 		}

@@ -18,6 +18,9 @@ type listed struct {
 
 	phase     state.Phase // "" = there is no readable record
 	principal string
+	parent    *parentRef      // nil = the operator's side launched it, or it is not known
+	silent    bool            // its engine does not answer
+	launches  bool            // it may launch bottles
 	recorded  bool            // there is a directory in the store
 	empty     bool            // … which holds no record
 	foreign   bool            // … whose record is another owner's
@@ -34,8 +37,9 @@ func (m *Manager) List(ctx context.Context, who Principal) ([]Bottle, error) {
 		return nil, err
 	}
 	out := []Bottle{}
+	view := m.viewer(who)
 	for _, l := range all {
-		if maySee(who, l.principal) {
+		if view.sees(l.principal, l.parent) {
 			l.Refusals = m.decisions.refusals(l.life())
 			out = append(out, l.Bottle)
 		}
@@ -49,8 +53,9 @@ func (m *Manager) Get(ctx context.Context, who Principal, id backend.ID) (*Bottl
 	if err != nil {
 		return nil, err
 	}
+	view := m.viewer(who)
 	for _, l := range all {
-		if l.ID == id && maySee(who, l.principal) {
+		if l.ID == id && view.sees(l.principal, l.parent) {
 			l.Refusals = m.decisions.refusals(l.life())
 			return &l.Bottle, nil
 		}
@@ -96,7 +101,7 @@ func (m *Manager) survey(ctx context.Context) ([]listed, error) {
 			l.engine = in.engine
 			delete(instances, e.ID)
 		} else if why, ok := silent[l.Backend]; ok && l.phase == state.Ready {
-			l.Problem = "its engine does not answer: " + why
+			l.Problem, l.silent = "its engine does not answer: "+why, true
 		}
 		out = append(out, l)
 	}
@@ -155,7 +160,7 @@ func (m *Manager) fromEntry(e state.Entry) listed {
 // fromRecord is what the store alone says: dead, unless it is being launched.
 func (m *Manager) fromRecord(r state.Record) listed {
 	d, err := decodeDetail(r.Detail)
-	l := listed{Bottle: bottleOf(r, d), phase: r.Phase, principal: r.Principal, recorded: true, logStart: d.LogStart}
+	l := listed{Bottle: bottleOf(r, d), phase: r.Phase, principal: r.Principal, parent: d.Parent, launches: len(d.Inheritance) > 0, recorded: true, logStart: d.LogStart}
 	l.engine, _ = m.engine(r.Backend)
 	if err != nil {
 		l.Problem = err.Error()

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -38,9 +40,16 @@ type resolvedPlan struct {
 	agent      *agentPlan // nil = no provider
 	prompt     string     // what the guest is given to read; "" = nothing
 	workspace  hostPath
-	survey     *workspace.Survey // nil = no workspace
+	survey     *workspace.Survey // nil = no workspace of this host
 	principal  string
 	chosenID   bool
+	parent     *parentBottle // nil = the operator's side launches
+	callerDir  string        // the workspace in the parent's guest; "" = none
+	// life is the time that was asked for or is the default, whatever is left of
+	// the parent's.
+	life       time.Duration
+	subBottles manifest.SubBottles
+	passesOn   *inheritance // nil = it may launch no bottles
 }
 
 // draft is a plan in the making. It gathers all problems, so that a caller
@@ -52,6 +61,7 @@ type draft struct {
 	r        *resolvedPlan
 	bottle   *manifest.Bottle
 	agent    *manifest.Agent // nil = none
+	inherits bool            // the bottle is the parent's own
 	problems []error
 }
 
@@ -63,33 +73,51 @@ func (d *draft) fail(field, format string, args ...any) {
 // the request comes as one *PlanError; when no backend can be used the error is
 // a *backend.SelectionError.
 func (m *Manager) Plan(ctx context.Context, req LaunchRequest) (*Plan, error) {
-	if req.Principal.Kind != Operator {
-		return nil, &PlanError{Problems: []error{&InvalidError{Field: "principal", Problem: "only the operator's side may launch bottles in this version"}}}
-	}
 	d := &draft{m: m, req: req, plan: &Plan{Agent: req.Agent, Label: req.Label}, r: &resolvedPlan{manager: m, principal: principalName(req.Principal)}}
+	if req.Principal.Kind != Operator {
+		parent, err := m.parentOf(req.Principal)
+		if err != nil {
+			return nil, &PlanError{Problems: []error{err}}
+		}
+		d.r.parent = parent
+	}
 	d.text()
 	d.workspace()
 	if d.manifests() {
-		d.unsupported()
-		d.git()
-		if err := d.backend(ctx); err != nil {
+		if err := d.resolve(ctx); err != nil {
 			return nil, err
 		}
-		d.image()
-		d.provider()
-		d.routes()
-		d.env()
-		d.bounds()
-		d.survey(ctx)
-		d.preview()
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("plan the launch: %w", context.Cause(ctx))
 	}
 	if len(d.problems) > 0 {
+		d.forGuests()
 		return nil, &PlanError{Problems: d.problems}
 	}
 	return d.finish()
+}
+
+// resolve goes from the manifests to what will be. Its error is no fault of the
+// request.
+func (d *draft) resolve(ctx context.Context) error {
+	d.subBottles()
+	d.unsupported()
+	d.git()
+	if err := d.backend(ctx); err != nil {
+		return err
+	}
+	d.image()
+	d.provider()
+	d.routes()
+	d.env()
+	d.bounds()
+	if err := d.attenuate(ctx); err != nil {
+		return err
+	}
+	d.survey(ctx)
+	d.preview()
+	return nil
 }
 
 // text checks what is taken from the request as it is.
@@ -98,6 +126,8 @@ func (d *draft) text() {
 		d.plan.ID, d.r.chosenID = d.req.ID, true
 		if err := d.req.ID.Validate(); err != nil {
 			d.fail("id", "%v", err)
+		} else if p := d.r.parent; p != nil {
+			d.plan.ID = childID(p.record, d.req.ID)
 		}
 	}
 	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
@@ -120,6 +150,10 @@ func (d *draft) workspace() {
 	if d.req.Workspace == "" {
 		return
 	}
+	if d.r.parent != nil {
+		d.callerWorkspace()
+		return
+	}
 	h, err := d.m.roots.directory("workspace", d.req.Workspace)
 	if err != nil {
 		d.problems = append(d.problems, err)
@@ -133,7 +167,8 @@ func (d *draft) workspace() {
 // nothing to go on with.
 func (d *draft) manifests() bool {
 	workspace := ""
-	if d.plan.Workspace != nil {
+	// What lies in a bottle's file system is no manifest.
+	if d.plan.Workspace != nil && d.r.parent == nil {
 		workspace = d.plan.Workspace.Host
 	}
 	names, body := d.req.Bottles, ""
@@ -152,6 +187,10 @@ func (d *draft) manifests() bool {
 		d.m.log.Warn("a part of the workspace is ignored", "reason", w)
 	}
 	d.r.prompt = strings.TrimSpace(body + "\n\n" + d.req.Prompt)
+	if len(names) == 0 && d.r.parent != nil {
+		d.inherit()
+		return true
+	}
 	if len(names) == 0 {
 		names = []string{manifest.DefaultBottle}
 	}
@@ -184,7 +223,7 @@ func (d *draft) merge(names []string) bool {
 // backend selects the engine. That none can be used is no fault of the request
 // and returned by itself.
 func (d *draft) backend(ctx context.Context) error {
-	chosen, err := d.m.selectBackend(ctx, d.req.Backend, d.bottle.Backend)
+	chosen, err := d.chooseBackend(ctx)
 	var invalid *InvalidError
 	if errors.As(err, &invalid) {
 		d.problems = append(d.problems, err)
@@ -196,18 +235,35 @@ func (d *draft) backend(ctx context.Context) error {
 	d.r.engine, d.r.caps = chosen.Backend, chosen.Capabilities
 	d.plan.Backend, d.plan.BackendSource = chosen.Backend.Name(), chosen.Source
 	d.services()
-	classes := d.r.caps.Isolation
+	d.isolation()
+	return nil
+}
+
+// chooseBackend follows the selection rules; a child's is its parent's.
+func (d *draft) chooseBackend(ctx context.Context) (backend.Selected, error) {
+	if d.r.parent != nil {
+		return d.parentsBackend(ctx)
+	}
+	return d.m.selectBackend(ctx, d.req.Backend, d.bottle.Backend)
+}
+
+// isolation is the class that the manifest names, else the parent's, else the
+// backend's first.
+func (d *draft) isolation() {
+	classes, class := d.r.caps.Isolation, d.bottle.Isolation
+	if class == "" && d.r.parent != nil {
+		class = d.r.parent.record.Isolation
+	}
 	switch {
 	case len(classes) == 0:
 		d.fail("backend", "%s names no isolation class; choose another backend", d.plan.Backend)
-	case d.bottle.Isolation == "":
+	case class == "":
 		d.plan.Isolation = classes[0]
-	case slices.Contains(classes, d.bottle.Isolation):
-		d.plan.Isolation = d.bottle.Isolation
+	case slices.Contains(classes, class):
+		d.plan.Isolation = class
 	default:
-		d.problems = append(d.problems, &InvalidError{Field: "isolation of the manifest", Problem: fmt.Sprintf("backend %s has no class %q on this host", d.plan.Backend, d.bottle.Isolation), Allowed: classes})
+		d.problems = append(d.problems, &InvalidError{Field: "isolation of the manifest", Problem: fmt.Sprintf("backend %s has no class %q on this host", d.plan.Backend, class), Allowed: classes})
 	}
-	return nil
 }
 
 // services are those that the bottle needs. A bottle never runs with less.
@@ -215,6 +271,9 @@ func (d *draft) services() {
 	d.plan.Services = []sidecars.Service{sidecars.Egress}
 	if len(d.bottle.Repos) > 0 {
 		d.plan.Services = append(d.plan.Services, sidecars.GitGate)
+	}
+	if d.bottle.SubBottles.Max > 0 {
+		d.plan.Services = append(d.plan.Services, sidecars.Bottles)
 	}
 	for _, svc := range d.plan.Services {
 		if slices.Contains(d.r.caps.Services, svc) {
@@ -227,8 +286,12 @@ func (d *draft) services() {
 			}
 		}
 		what := ""
-		if svc == sidecars.GitGate {
+		switch svc {
+		case sidecars.GitGate:
 			what = fmt.Sprintf(", which the repositories %q need", slices.Sorted(maps.Keys(d.bottle.Repos)))
+		case sidecars.Bottles:
+			what = ", which sub_bottles needs"
+		default:
 		}
 		d.fail("backend", "%s cannot serve %s%s: %s; choose another backend, or take it out of the bottle", d.plan.Backend, svc, what, why)
 	}
@@ -253,7 +316,11 @@ func (d *draft) image() {
 
 // routes narrows the egress policy and checks that every credential is there.
 func (d *draft) routes() {
-	routes, problems := narrowRoutes(d.withAgent(), d.req)
+	routes := d.bottle.Routes // a parent's have its provider's among them
+	if !d.inherits {
+		routes = d.withAgent()
+	}
+	routes, problems := narrowRoutes(routes, d.req)
 	d.problems = append(d.problems, problems...)
 	d.r.routes = routes
 	d.plan.Routes, d.plan.Policy = summarize(routes), policyWords(routes)
@@ -271,23 +338,36 @@ func (d *draft) routes() {
 
 // bounds narrows time and resources.
 func (d *draft) bounds() {
-	allowed := d.m.cfg.TTL
-	if d.bottle.TTL != 0 {
-		allowed = d.bottle.TTL
-	}
-	d.plan.TTL = allowed
-	switch {
-	case d.req.TTL == 0:
-	case d.req.TTL < manifest.MinTTL:
-		d.fail("ttl", "%s is shorter than %s", d.req.TTL, manifest.MinTTL)
-	case d.req.TTL > allowed:
-		d.fail("ttl", "%s is longer than the %s that the manifest allows; a request can only shorten it", d.req.TTL, allowed)
-	default:
-		d.plan.TTL = d.req.TTL
+	d.ttl()
+	if d.r.parent != nil {
+		d.plan.Limits = d.childLimits()
+		return
 	}
 	l, problems := narrowLimits(d.limits(), d.req.Limits)
 	d.plan.Limits = l
 	d.problems = append(d.problems, problems...)
+}
+
+// ttl is what the request asks for, else the manifest's or the default. A child's
+// ends with what its parent has left.
+func (d *draft) ttl() {
+	allowed, whose := cmp.Or(d.bottle.TTL, d.m.cfg.TTL), "the manifest allows"
+	d.r.life = cmp.Or(d.req.TTL, allowed)
+	if p := d.r.parent; p != nil {
+		if d.inherits {
+			d.r.life = d.req.TTL
+		}
+		if p.left <= allowed {
+			allowed, whose = p.left, "the launching bottle has left"
+		}
+	}
+	d.plan.TTL = cmp.Or(d.req.TTL, allowed)
+	switch {
+	case d.plan.TTL < manifest.MinTTL:
+		d.fail("ttl", "%s is shorter than %s", d.plan.TTL, manifest.MinTTL)
+	case d.plan.TTL > allowed:
+		d.fail("ttl", "%s is longer than the %s that %s; a request can only shorten it", d.req.TTL, allowed, whose)
+	}
 }
 
 // limits are the manifest's, else the operator's defaults.
@@ -312,6 +392,7 @@ func (d *draft) limits() backend.Limits {
 func (d *draft) finish() (*Plan, error) {
 	p := d.plan
 	p.resolved = d.r
+	d.r.subBottles, d.r.passesOn = d.bottle.SubBottles, d.inheritance()
 	if p.ID == "" {
 		id, err := d.m.newID(p)
 		if err != nil {

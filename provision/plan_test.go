@@ -48,14 +48,15 @@ func TestPlanProblems(t *testing.T) {
 		{name: "prompt with NUL", req: LaunchRequest{Prompt: "a\x00"}, field: "prompt", want: "NUL"},
 		{name: "odd id", req: LaunchRequest{ID: "../x"}, field: "id", want: "not valid"},
 		{name: "too many bottles", req: LaunchRequest{Bottles: slices.Repeat([]string{"full"}, 17)}, field: "bottles", want: "at most 16"},
-		{name: "no such bottle", req: LaunchRequest{Bottles: []string{"nobody"}}, want: `there is no bottle "nobody"; known bottles: asks, broken, default, elsewhere, full, reserved, strong`},
+		{name: "no such bottle", req: LaunchRequest{Bottles: []string{"nobody"}}, want: `there is no bottle "nobody"; known bottles: asks, boss, broken, default, elsewhere, full, reserved, strong`},
 		{name: "broken bottle", req: LaunchRequest{Bottles: []string{"broken"}}, want: "broken.md:2: egres"},
 		{name: "bottle name with a path", req: LaunchRequest{Bottles: []string{"../../x"}}, want: "is not the name of a bottle"},
 		{name: "no such agent", req: LaunchRequest{Agent: "nobody"}, want: `there is no agent "nobody"`},
 		{name: "manifest's backend against the request", req: LaunchRequest{Bottles: []string{"elsewhere"}, Backend: "linux"}, field: "backend", want: `operator's choice is "macos-container"`},
 		{name: "isolation class", mutate: func(b *bed) { b.fake.caps.Isolation = []string{"namespace"} }, req: LaunchRequest{Bottles: []string{"strong"}}, field: "isolation of the manifest", want: `no class "gvisor"`},
 		{name: "no egress service", mutate: func(b *bed) { b.fake.caps.Services = nil }, field: "backend", want: "cannot serve egress"},
-		{name: "guest as caller", req: LaunchRequest{Principal: Principal{Kind: Guest, Bottle: "x"}}, field: "principal", want: "only the operator's side"},
+		{name: "no bottles service", req: LaunchRequest{Bottles: []string{"boss"}}, mutate: func(b *bed) { b.fake.caps.Services = b.fake.caps.Services[:1] }, field: "backend", want: "cannot serve bottles, which sub_bottles needs"},
+		{name: "unknown bottle as caller", req: LaunchRequest{Principal: Principal{Kind: Guest, Bottle: "x"}}, field: "principal", want: "only the operator's side and bottles that run"},
 		{name: "nobody as caller", req: LaunchRequest{Principal: Principal{Kind: "else"}}, field: "principal", want: "only the operator's side"},
 	}
 	for _, tt := range tests {
@@ -66,6 +67,7 @@ func TestPlanProblems(t *testing.T) {
 			b.bottleFile("broken", "egres: {}")
 			b.bottleFile("elsewhere", "backend: macos-container")
 			b.bottleFile("strong", "isolation: gvisor")
+			b.bottleFile("boss", "sub_bottles: {max: 1}")
 			if tt.mutate != nil {
 				tt.mutate(b)
 			}

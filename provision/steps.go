@@ -33,8 +33,17 @@ func reserve(ctx context.Context, l *launch) (string, error) {
 	if p.Workspace != nil {
 		l.record.Workspace = p.Workspace.Host
 	}
-	l.detail = detail{Routes: p.Routes, Services: p.Services, Provider: p.Provider}
-	lock, err := l.m.cfg.State.Reserve(ctx, l.record)
+	l.detail = detail{Routes: p.Routes, Services: p.Services, Provider: p.Provider, Parent: l.r.parentRef()}
+	var err error
+	if l.detail.Inheritance, err = l.r.passesOn.encode(); err != nil {
+		return "", err
+	}
+	var lock *state.Lock
+	if l.r.parent == nil {
+		lock, err = l.m.cfg.State.Reserve(ctx, l.record)
+	} else {
+		lock, err = l.reserveChild(ctx)
+	}
 	if err != nil {
 		return "", err
 	}

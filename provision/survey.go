@@ -18,8 +18,8 @@ const (
 
 // survey looks at the workspace and fails the plan where it cannot be copied.
 func (d *draft) survey(ctx context.Context) {
-	if d.plan.Workspace == nil {
-		return
+	if d.plan.Workspace == nil || d.r.parent != nil {
+		return // a bottle's files are looked at by nobody but itself
 	}
 	h := d.r.workspace
 	root, err := h.open()

@@ -32,8 +32,8 @@ type transfer struct {
 	asFile bool  // guest is the file itself, unless it is a directory
 }
 
-// CopyIn packs the host path (inside the roots) into the guest. The guest path
-// is a directory, which is made when it is missing; for a single file it is the
+// CopyIn packs the host path (inside the roots) into the guest. For a bottle that
+// calls, the host path is one of its own file system. The guest path is a directory, which is made when it is missing; for a single file it is the
 // file itself, unless it ends with "/" or a directory is there.
 func (m *Manager) CopyIn(ctx context.Context, who Principal, id backend.ID, host, guest string, opts CopyOptions) (CopyResult, error) {
 	engine, err := m.usable(who, id)
@@ -43,6 +43,9 @@ func (m *Manager) CopyIn(ctx context.Context, who Principal, id backend.ID, host
 	intoDir := strings.HasSuffix(guest, "/")
 	if guest, err = guestPath(guest); err != nil {
 		return CopyResult{}, err
+	}
+	if who.Kind == Guest {
+		return m.copyFromCaller(ctx, who, host, place{engine: engine, id: id, path: guest, intoDir: intoDir}, opts)
 	}
 	h, err := m.roots.resolve("host path", host, forReading)
 	if err != nil {
@@ -140,8 +143,8 @@ func outcome(report backend.CopyReport, sum string) CopyResult {
 	return CopyResult{CopyReport: report, SHA256: sum}
 }
 
-// CopyOut unpacks the guest path below the host path (inside the roots), which
-// is made when it is missing; for a single file it is the file itself, unless
+// CopyOut unpacks the guest path below the host path (inside the roots; for a
+// bottle that calls, in its own file system), which is made when it is missing; for a single file it is the file itself, unless
 // it ends with "/" or a directory is there.
 func (m *Manager) CopyOut(ctx context.Context, who Principal, id backend.ID, guest, host string, opts CopyOptions) (CopyResult, error) {
 	engine, err := m.usable(who, id)
@@ -153,6 +156,9 @@ func (m *Manager) CopyOut(ctx context.Context, who Principal, id backend.ID, gue
 	}
 	if err := checkExclude(opts.Exclude); err != nil {
 		return CopyResult{}, err
+	}
+	if who.Kind == Guest {
+		return m.copyToCaller(ctx, who, place{engine: engine, id: id, path: guest}, host, opts)
 	}
 	intoDir := strings.HasSuffix(host, "/")
 	h, err := m.roots.resolve("host path", host, forWriting)
@@ -333,9 +339,12 @@ func checkExclude(patterns []string) error {
 	return nil
 }
 
+// maxGuestPath is PATH_MAX.
+const maxGuestPath = 4096
+
 // guestPath checks a path in the guest.
 func guestPath(p string) (string, error) {
-	if !path.IsAbs(p) || strings.ContainsRune(p, 0) || len(p) > 4096 {
+	if !path.IsAbs(p) || strings.ContainsRune(p, 0) || len(p) > maxGuestPath {
 		return "", &InvalidError{Field: "guest path", Problem: fmt.Sprintf("%.200q is not an absolute path; begin it with '/'", p)}
 	}
 	return path.Clean(p), nil

@@ -122,7 +122,9 @@ type Event struct {
 
 // Bottle is a live bottle as callers see it.
 type Bottle struct {
-	ID        backend.ID
+	ID backend.ID
+	// Parent is the bottle that launched this one; "" = the operator's side did.
+	Parent    backend.ID
 	Label     string
 	Agent     string
 	Bottles   []string

@@ -32,7 +32,6 @@ func demands() []demand {
 		{"budgets of routes", ofRoutes("budget", func(r manifest.Route) bool { return r.Budget != nil })},
 		{"rules for answers", ofRoutes("response", func(r manifest.Route) bool { return r.Response != nil })},
 		{"a way for the agent to ask for more", of("supervise", func(b *manifest.Bottle) bool { return b.Supervise })},
-		{"bottles launched by bottles", of("sub_bottles", func(b *manifest.Bottle) bool { return b.SubBottles.Max > 0 })},
 		{"reachable ports", of("publish", func(b *manifest.Bottle) bool { return len(b.Publish) > 0 })},
 	}
 }
