@@ -6,7 +6,7 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/provision"
 )
 
-const cleanupDescription = `Remove bottles with everything in them: machine, network, files, jobs. Copy out what you need first. Give exactly one of "ids", "all" (every bottle you may use) and "orphans" (only dead, expired and half-removed ones). "dry_run" shows what would be removed. Repeating a call is safe.`
+const cleanupDescription = `Remove bottles with everything in them: machine, network, files, jobs, and the bottles they launched. Copy out what you need first. Give exactly one of "ids", "all" (every bottle you may use) and "orphans" (only dead, expired and half-removed ones). "dry_run" shows what would be removed. Repeating a call is safe.`
 
 type cleanupInput struct {
 	IDs     []string `json:"ids,omitempty" jsonschema:"minItems=1,maxItems=256,uniqueItems=true,minLength=1,maxLength=40,pattern=^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" jsonschema_description:"Bottles to remove"`

@@ -21,9 +21,9 @@ Then: exec to run commands, cp to move files, cleanup when done.`
 type launchInput struct {
 	Agent      string            `json:"agent,omitempty" jsonschema:"maxLength=64,pattern=^[A-Za-z0-9_][A-Za-z0-9._-]*$" jsonschema_description:"Agent manifest to use"`
 	Bottles    []string          `json:"bottles,omitempty" jsonschema:"maxItems=16,uniqueItems=true,minLength=1,maxLength=64,pattern=^[A-Za-z0-9_][A-Za-z0-9._-]*$" jsonschema_description:"Bottle manifest to use, such as [\"default\"]. More than one only where the operator allows merging. Default: the agent's, else default"`
-	ID         string            `json:"id,omitempty" jsonschema:"minLength=1,maxLength=40,pattern=^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" jsonschema_description:"Id of your choice, makes the call repeatable. Default: a new one"`
+	ID         string            `json:"id,omitempty" jsonschema:"minLength=1,maxLength=40,pattern=^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" jsonschema_description:"Id of your choice, makes the call repeatable; a bottle's gets an ending, so use the id of the result. Default: a new one"`
 	Label      string            `json:"label,omitempty" jsonschema:"maxLength=120" jsonschema_description:"Short name for people, one line without slashes"`
-	Workspace  string            `json:"workspace,omitempty" jsonschema:"maxLength=4095" jsonschema_description:"Host directory to copy into the bottle; inside the directories the operator allows. Default: an empty workspace"`
+	Workspace  string            `json:"workspace,omitempty" jsonschema:"maxLength=4095" jsonschema_description:"Host directory to copy into the bottle; inside the directories the operator allows, or of the calling bottle's own. Default: an empty workspace"`
 	Prompt     string            `json:"prompt,omitempty" jsonschema:"maxLength=100000" jsonschema_description:"Task text for the agent inside"`
 	Env        map[string]string `json:"env,omitempty" jsonschema_description:"Environment variables for everything in the bottle, no secrets"`
 	TTLSeconds int               `json:"ttl_seconds,omitempty" jsonschema:"minimum=1,maximum=604800" jsonschema_description:"Remove the bottle after this time. Default: the manifest's"`

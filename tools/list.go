@@ -27,6 +27,7 @@ type listOutput struct {
 type bottleOutput struct {
 	ID               string          `json:"id" jsonschema_description:"Bottle id"`
 	State            string          `json:"state" jsonschema:"enum=starting,enum=running,enum=degraded,enum=dead,enum=expired" jsonschema_description:"starting, running, degraded (a service is dead: no way out), dead or expired (only cleanup is left)"`
+	Parent           string          `json:"parent,omitempty" jsonschema_description:"Bottle that launched this one; it ends with it"`
 	Label            string          `json:"label,omitempty" jsonschema_description:"Short name for people"`
 	Agent            string          `json:"agent,omitempty" jsonschema_description:"Agent manifest"`
 	Manifests        []string        `json:"manifests" jsonschema_description:"Bottle manifests"`
@@ -108,6 +109,7 @@ func (t *toolset) bottleOutput(b *provision.Bottle, verbose bool) bottleOutput {
 	out := bottleOutput{
 		ID:        string(b.ID),
 		State:     string(b.State),
+		Parent:    string(b.Parent),
 		Label:     cleanLine(b.Label, 120),
 		Agent:     b.Agent,
 		Manifests: list(b.Bottles),
@@ -196,6 +198,9 @@ func (b *bottleOutput) summary() string {
 	}
 	if b.Label != "" {
 		parts = append(parts, fmt.Sprintf("%q", b.Label))
+	}
+	if b.Parent != "" {
+		parts = append(parts, "launched by "+b.Parent)
 	}
 	if b.Refusals > 0 {
 		parts = append(parts, plural(b.Refusals, "refused request"))
