@@ -1,6 +1,7 @@
 package dlp
 
 import (
+	"errors"
 	"fmt"
 	"regexp/syntax"
 	"slices"
@@ -16,6 +17,8 @@ type set [256]bool
 type run struct {
 	set      *set
 	min, max int32
+	// only is the set's byte where it has one, else -1.
+	only int16
 }
 
 // sequence is a pattern in the form it is matched in: runs one after the other,
@@ -24,21 +27,64 @@ type run struct {
 // tenth of the speed, does not.
 type sequence []run
 
-// compilePattern turns an expression in RE2's syntax into sequences, one for
+// sets are those of the patterns compiled so far, each kept once.
+type sets struct {
+	bytes   [256]*set
+	classes map[string]*set
+}
+
+// one is the run of a single given byte.
+func (s *sets) one(b byte) run {
+	if s.bytes[b] == nil {
+		s.bytes[b] = &set{}
+		s.bytes[b][b] = true
+	}
+	return run{set: s.bytes[b], min: 1, max: 1, only: int16(b)}
+}
+
+// class is the run of one byte out of ranges.
+func (s *sets) class(ranges []rune) (run, error) {
+	var members []byte
+	for i := 0; i+1 < len(ranges); i += 2 {
+		for r := ranges[i]; r <= min(ranges[i+1], 0xff); r++ {
+			members = append(members, byte(r)) // #nosec G115 -- at most 0xff
+		}
+	}
+	switch len(members) {
+	case 0:
+		return run{}, errors.New("a class without bytes")
+	case 1:
+		return s.one(members[0]), nil
+	}
+	key := string(members)
+	if s.classes[key] == nil {
+		of := &set{}
+		for _, b := range members {
+			of[b] = true
+		}
+		if s.classes == nil {
+			s.classes = map[string]*set{}
+		}
+		s.classes[key] = of
+	}
+	return run{set: s.classes[key], min: 1, max: 1, only: -1}, nil
+}
+
+// compile turns an expression in RE2's syntax into sequences, one for
 // each way through its alternatives. It refuses what a greedy reader would read
 // in another way than RE2: a run of variable length whose bytes could also
 // begin what follows.
-func compilePattern(expr string) ([]sequence, error) {
+func (s *sets) compile(expr string) ([]sequence, error) {
 	tree, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
 		return nil, fmt.Errorf("pattern %q: %w", expr, err)
 	}
-	all, err := expand(tree)
+	all, err := s.expand(tree)
 	if err != nil {
 		return nil, fmt.Errorf("pattern %q: %w", expr, err)
 	}
-	for _, s := range all {
-		if err := s.oneWay(); err != nil {
+	for _, way := range all {
+		if err := way.oneWay(); err != nil {
 			return nil, fmt.Errorf("pattern %q: %w", expr, err)
 		}
 	}
@@ -48,75 +94,66 @@ func compilePattern(expr string) ([]sequence, error) {
 // mostWays bounds the ways through a pattern.
 const mostWays = 256
 
-func expand(t *syntax.Regexp) ([]sequence, error) {
+func (s *sets) expand(t *syntax.Regexp) ([]sequence, error) {
 	switch t.Op {
 	case syntax.OpEmptyMatch:
 		return []sequence{{}}, nil
 	case syntax.OpLiteral:
-		return literal(t)
+		return s.literal(t)
 	case syntax.OpCharClass:
-		s, err := classSet(t.Rune)
-		return []sequence{{{set: s, min: 1, max: 1}}}, err
+		r, err := s.class(t.Rune)
+		return []sequence{{r}}, err
 	case syntax.OpCapture:
-		return expand(t.Sub[0])
+		return s.expand(t.Sub[0])
 	case syntax.OpStar:
-		return repeat(t.Sub[0], 0, -1)
+		return s.repeat(t.Sub[0], 0, -1)
 	case syntax.OpPlus:
-		return repeat(t.Sub[0], 1, -1)
+		return s.repeat(t.Sub[0], 1, -1)
 	case syntax.OpQuest:
-		return repeat(t.Sub[0], 0, 1)
+		return s.repeat(t.Sub[0], 0, 1)
 	case syntax.OpRepeat:
-		return repeat(t.Sub[0], t.Min, t.Max)
+		return s.repeat(t.Sub[0], t.Min, t.Max)
 	case syntax.OpConcat:
-		return concat(t.Sub)
+		return s.concat(t.Sub)
 	case syntax.OpAlternate:
-		return alternate(t.Sub)
+		return s.alternate(t.Sub)
 	}
 	return nil, fmt.Errorf("%s is not supported", t.Op)
 }
 
-func literal(t *syntax.Regexp) ([]sequence, error) {
-	var s sequence
+func (s *sets) literal(t *syntax.Regexp) ([]sequence, error) {
+	var way sequence
 	for _, r := range t.Rune {
 		if r > 0xff {
 			return nil, fmt.Errorf("character %q is not one byte", r)
 		}
-		var one set
-		one[r] = true
-		if t.Flags&syntax.FoldCase != 0 && (r|0x20) >= 'a' && (r|0x20) <= 'z' {
-			one[r|0x20], one[r&^0x20] = true, true
+		one := s.one(byte(r))                               // #nosec G115 -- at most 0xff
+		if t.Flags&syntax.FoldCase != 0 && alnum(byte(r)) { // #nosec G115 -- the same
+			var err error
+			if one, err = s.class([]rune{r &^ 0x20, r &^ 0x20, r | 0x20, r | 0x20}); err != nil {
+				return nil, err
+			}
 		}
-		s = append(s, run{set: &one, min: 1, max: 1})
+		way = append(way, one)
 	}
-	return []sequence{s}, nil
+	return []sequence{way}, nil
 }
 
-func classSet(ranges []rune) (*set, error) {
-	var s set
-	for i := 0; i+1 < len(ranges); i += 2 {
-		for r := ranges[i]; r <= min(ranges[i+1], 0xff); r++ {
-			s[r] = true
-		}
-	}
-	if s == (set{}) {
-		return nil, fmt.Errorf("a class without bytes")
-	}
-	return &s, nil
-}
-
-func repeat(sub *syntax.Regexp, least, most int) ([]sequence, error) {
+func (s *sets) repeat(sub *syntax.Regexp, least, most int) ([]sequence, error) {
 	if most < 0 {
 		most = maxRun
 	}
-	inner, err := expand(sub)
+	inner, err := s.expand(sub)
 	if err != nil {
 		return nil, err
 	}
 	if len(inner) == 1 && len(inner[0]) == 1 && inner[0][0].min == 1 && inner[0][0].max == 1 {
-		return []sequence{{{set: inner[0][0].set, min: int32(least), max: int32(most)}}}, nil // #nosec G115 -- RE2 bounds both to 1,000, maxRun is ours
+		r := inner[0][0]
+		r.min, r.max = int32(least), int32(most) // #nosec G115 -- RE2 bounds both to 1,000, maxRun is ours
+		return []sequence{{r}}, nil
 	}
 	if most > 8 {
-		return nil, fmt.Errorf("only single bytes can be repeated more than eight times")
+		return nil, errors.New("only single bytes can be repeated more than eight times")
 	}
 	var all []sequence
 	ways := []sequence{{}}
@@ -129,10 +166,10 @@ func repeat(sub *syntax.Regexp, least, most int) ([]sequence, error) {
 	return all, nil
 }
 
-func concat(subs []*syntax.Regexp) ([]sequence, error) {
+func (s *sets) concat(subs []*syntax.Regexp) ([]sequence, error) {
 	all := []sequence{{}}
 	for _, sub := range subs {
-		tails, err := expand(sub)
+		tails, err := s.expand(sub)
 		if err != nil {
 			return nil, err
 		}
@@ -154,10 +191,10 @@ func cross(heads, tails []sequence) []sequence {
 	return all
 }
 
-func alternate(subs []*syntax.Regexp) ([]sequence, error) {
+func (s *sets) alternate(subs []*syntax.Regexp) ([]sequence, error) {
 	var all []sequence
 	for _, sub := range subs {
-		ways, err := expand(sub)
+		ways, err := s.expand(sub)
 		if err != nil {
 			return nil, err
 		}
@@ -198,11 +235,10 @@ func overlap(a, b *set) bool {
 func (s sequence) prefix() []byte {
 	var text []byte
 	for _, r := range s {
-		b, ok := r.set.single()
-		if !ok || r.min != 1 || r.max != 1 {
+		if r.only < 0 || r.min != 1 || r.max != 1 {
 			break
 		}
-		text = append(text, b)
+		text = append(text, byte(r.only)) // #nosec G115 -- not negative
 	}
 	return text
 }
@@ -216,23 +252,21 @@ const (
 )
 
 // sharpen spells out small classes near the beginning of sequences.
-func sharpen(seqs []sequence) []sequence {
+func (s *sets) sharpen(ways []sequence) []sequence {
 	var all []sequence
-	for _, s := range seqs {
-		n := len(s.prefix())
-		if n >= sharp || n >= len(s) || s[n].min != 1 || s[n].max != 1 || s[n].set.size() > fewBytes {
-			all = append(all, s)
+	for _, way := range ways {
+		n := len(way.prefix())
+		if n >= sharp || n >= len(way) || way[n].min != 1 || way[n].max != 1 || way[n].set.size() > fewBytes {
+			all = append(all, way)
 			continue
 		}
 		var spelled []sequence
-		for b, in := range s[n].set {
+		for b, in := range way[n].set {
 			if in {
-				one := &set{}
-				one[b] = true
-				spelled = append(spelled, slices.Concat(s[:n], sequence{{set: one, min: 1, max: 1}}, s[n+1:]))
+				spelled = append(spelled, slices.Concat(way[:n], sequence{s.one(byte(b))}, way[n+1:])) // #nosec G115 -- 256 entries
 			}
 		}
-		all = append(all, sharpen(spelled)...)
+		all = append(all, s.sharpen(spelled)...)
 	}
 	return all
 }
@@ -245,16 +279,6 @@ func (s *set) size() int {
 		}
 	}
 	return count
-}
-
-func (s *set) single() (only byte, ok bool) {
-	count := 0
-	for i, in := range s {
-		if in {
-			only, count = byte(i), count+1 // #nosec G115 -- 256 entries
-		}
-	}
-	return only, count == 1
 }
 
 // back matches a sequence leftwards from buf[end] and returns where it begins.

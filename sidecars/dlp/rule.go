@@ -25,6 +25,8 @@ func (m match) secret() []byte { return m.buf[m.value:m.end] }
 
 // rule describes one kind of credential.
 type rule struct {
+	// do is what follows from a match.
+	do action
 	// kind is the stable name that logs and answers show.
 	kind string
 	// pattern begins with a literal, by which it is found.
@@ -69,8 +71,6 @@ const (
 // variant is one way through a rule's pattern.
 type variant struct {
 	rule   *rule
-	do     action
-	format string // of a compressed file
 	seq    sequence
 	first  uint8 // the first run that the keyword has not matched
 	value  uint8 // the run where the secret part begins
@@ -86,28 +86,31 @@ type variant struct {
 const assignment = "[\\w.-]{0,24}[ \\t\"'`\\\\\\])]{0,6}[=:>,(]{1,3}[ \\t\"'`\\\\]{0,6}"
 
 // compile turns a rule into variants and calls add with each one's keyword.
-func (r *rule) compile(add func(keyword []byte, v *variant)) error {
+func (r *rule) compile(s *sets, add func(keyword []byte, v *variant)) error {
 	if r.key != "" {
-		return r.compileKey(add)
+		return r.compileKey(s, add)
 	}
-	seqs, err := compilePattern(r.pattern)
+	seqs, err := s.compile(r.pattern)
 	if err != nil {
 		return fmt.Errorf("rule %s: %w", r.kind, err)
 	}
 	var before sequence
 	if r.before != "" {
-		backs, err := compilePattern(r.before)
+		backs, err := s.compile(r.before)
 		if err != nil || len(backs) != 1 {
 			return fmt.Errorf("rule %s: what stands before must have one form: %w", r.kind, err)
 		}
 		before = backs[0]
 	}
-	for _, seq := range sharpen(seqs) {
+	if r.do == report {
+		seqs = s.sharpen(seqs)
+	}
+	for _, seq := range seqs {
 		word := seq.prefix()
 		if len(word) > maxKeyword {
 			word = word[:maxKeyword]
 		}
-		if len(word) < 2 || len(seq) > math.MaxUint8 {
+		if len(word) == 0 || len(word) < 2 && r.do == report || len(seq) > math.MaxUint8 {
 			return fmt.Errorf("rule %s: a pattern must begin with at least two fixed characters", r.kind)
 		}
 		n := uint8(len(word)) // #nosec G115 -- at most maxKeyword
@@ -115,19 +118,19 @@ func (r *rule) compile(add func(keyword []byte, v *variant)) error {
 		if before != nil {
 			v.value = 0
 		}
-		v.loose = !r.word && (r.glued || len(seq.prefix()) >= gluedPrefix)
+		v.loose = !r.word && (r.do != report || r.glued || len(seq.prefix()) >= gluedPrefix)
 		v.strict = !v.loose && r.check == nil
 		add(word, v)
 	}
 	return nil
 }
 
-func (r *rule) compileKey(add func(keyword []byte, v *variant)) error {
-	head, err := compilePattern(assignment)
+func (r *rule) compileKey(s *sets, add func(keyword []byte, v *variant)) error {
+	head, err := s.compile(assignment)
 	if err != nil {
 		return err
 	}
-	seqs, err := compilePattern(assignment + r.pattern)
+	seqs, err := s.compile(assignment + r.pattern)
 	if err != nil {
 		return fmt.Errorf("rule %s: %w", r.kind, err)
 	}
@@ -140,22 +143,6 @@ func (r *rule) compileKey(add func(keyword []byte, v *variant)) error {
 
 // maxKeyword bounds how much of a literal beginning the automaton looks for.
 const maxKeyword = 16
-
-// shannon is the entropy of b's distribution of bytes, in bits a byte.
-func shannon(b []byte) float64 {
-	var count [256]uint16
-	for _, c := range b[:min(len(b), math.MaxUint16)] {
-		count[c]++
-	}
-	sum, n := 0.0, float64(len(b))
-	for _, c := range count {
-		if c > 0 {
-			p := float64(c) / n
-			sum -= p * math.Log2(p)
-		}
-	}
-	return sum
-}
 
 // accept applies everything but the pattern: where the match stands, how random
 // it is, and the rule's own check.

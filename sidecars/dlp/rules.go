@@ -12,7 +12,7 @@ import "slices"
 func rules() []rule {
 	return slices.Concat(
 		forgeRules(), registryRules(), cloudRules(), hostingRules(), modelRules(), modelToolRules(),
-		messagingRules(), paymentRules(), observeRules(), buildRules(), workRules(), keyRules(), namedRules(), genericRules(),
+		messagingRules(), paymentRules(), observeRules(), buildRules(), workRules(), keyRules(), namedRules(), genericRules(), carrierRules(),
 	)
 }
 

@@ -36,6 +36,7 @@ const maxRows = 200_000
 type Scanner struct {
 	a, b         *automaton
 	targets      []target
+	alphabets    [runKinds]*alphabet
 	placeholders [][]byte
 	short        []string
 	jobs         sync.Pool
@@ -49,10 +50,11 @@ type target struct {
 
 // New compiles the rules and what is known. It takes some milliseconds.
 func New(o Options) (*Scanner, error) {
-	s := &Scanner{}
+	s := &Scanner{alphabets: alphabets()}
 	exact, folded := [][]byte{}, alnumClasses()
 	var exactID []uint32
 	names := newTrie(folded)
+	var kept sets
 	add := func(word []byte, v *variant) {
 		id := uint32(len(s.targets)) // #nosec G115 -- a few hundred variants
 		s.targets = append(s.targets, target{variant: v})
@@ -63,7 +65,7 @@ func New(o Options) (*Scanner, error) {
 		exact, exactID = append(exact, word), append(exactID, id)
 	}
 	for _, r := range rules() {
-		if err := r.compile(add); err != nil {
+		if err := r.compile(&kept, add); err != nil {
 			return nil, fmt.Errorf("compile the rules for tokens: %w", err)
 		}
 	}

@@ -56,6 +56,8 @@ type job struct {
 	findings  []Finding
 	given     int // findings that a caller has
 	gaveUp    bool
+	inflated  int64 // bytes decompressed
+	opened    int   // decompressors started, by effort
 	root      view
 }
 
@@ -90,6 +92,7 @@ func (s *Scanner) Stream(o StreamOptions) *Stream {
 		j = &job{}
 	}
 	j.detectors, j.field, j.given, j.gaveUp = o.detectors(), o.Field, 0, false
+	j.inflated, j.opened = 0, 0
 	j.findings = j.findings[:0]
 	if j.field == "" {
 		j.field = Body

@@ -25,7 +25,7 @@ func hasKind(found []Finding, kind string) bool {
 func TestEveryKindIsFound(t *testing.T) {
 	s, g := newScanner(t, Options{}), newGenerator(1)
 	kinds := map[string]bool{}
-	for _, r := range rules() {
+	for _, r := range tokenRules() {
 		kinds[r.kind] = true
 		t.Run(r.kind, func(t *testing.T) {
 			missed := 0
@@ -49,12 +49,12 @@ func TestEveryKindIsFound(t *testing.T) {
 // A pattern means to the engine what it means to RE2.
 func TestPatternsMeanWhatTheySay(t *testing.T) {
 	g := newGenerator(2)
-	for _, r := range rules() {
+	for _, r := range tokenRules() {
 		re, err := regexp.Compile(`\A(?:` + r.pattern + `)`)
 		if err != nil {
 			t.Fatal(err)
 		}
-		seqs, err := compilePattern(r.pattern)
+		seqs, err := new(sets).compile(r.pattern)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,7 +81,7 @@ func TestPatternsMeanWhatTheySay(t *testing.T) {
 
 func TestPatternsThatAreRefused(t *testing.T) {
 	for _, expr := range []string{`a+ab`, `[a-z]{1,3}x`, `a(?:bc){9}`, `^a`, `a\b`, `é+\x{1f600}`, `(`} {
-		if _, err := compilePattern(expr); err == nil {
+		if _, err := new(sets).compile(expr); err == nil {
 			t.Errorf("%q was accepted", expr)
 		}
 	}
@@ -153,7 +153,7 @@ func TestSplitsDoNotMatter(t *testing.T) {
 
 // document is text with credentials, halves of them and noise.
 func (g generator) document(t testing.TB, known string) string {
-	all := rules()
+	all := tokenRules()
 	var b strings.Builder
 	for range 1 + g.IntN(12) {
 		switch g.IntN(8) {

@@ -25,8 +25,10 @@ type view struct {
 	open    []candidate
 	// ends are the ends of finished matches that lie ahead of what the automata
 	// have read.
-	ends []int64
-	sink sink
+	ends  []int64
+	sink  sink
+	depth int // how many encodings it is inside of
+	decoders
 }
 
 // sink takes what a view found: a view that decodes for another one tells it in
@@ -39,6 +41,8 @@ func (v *view) reset(s *Scanner, j *job, to sink) {
 	v.s, v.job, v.sink = s, j, to
 	v.base, v.buf, v.a, v.b, v.scanned = 0, v.buf[:0], 0, 0, 0
 	v.open, v.ends = v.open[:0], v.ends[:0]
+	v.depth = 0
+	v.decoders.reset()
 }
 
 // write reads on.
@@ -50,12 +54,14 @@ func (v *view) write(p []byte) {
 		p = p[n:]
 		v.advance(false)
 		v.scan()
+		v.decode(false)
 	}
 }
 
 // close decides what is still open: the text ends here.
 func (v *view) close() {
 	v.advance(true)
+	v.decode(true)
 }
 
 // slide forgets what is not needed any more.
@@ -161,6 +167,16 @@ func (v *view) advance(last bool) {
 // match applies the checks to a match that is complete.
 func (v *view) match(c *candidate) {
 	r := c.v.rule
+	switch {
+	case r.do == unescape:
+		if v.depth < maxDepth {
+			v.escapes.around(v, c.start)
+		}
+		return
+	case r.do == inflate:
+		v.inflate(r.kind, c.start)
+		return
+	}
 	if r.key != "" {
 		c.start = c.value
 	}
@@ -207,5 +223,5 @@ func (v *view) safe() int64 {
 	for i := range v.open {
 		at = min(at, v.open[i].start)
 	}
-	return at
+	return max(min(at, v.safeDecoded()), end-maxHold, 0)
 }

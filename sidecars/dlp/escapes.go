@@ -1,0 +1,278 @@
+package dlp
+
+import "unicode/utf8"
+
+const (
+	// escapeSize is the longest escape sequence that is undone, as "&#1114111;".
+	escapeSize = 10
+	// escapeContext is how much of a word before its first escape is read too.
+	escapeContext = 128
+)
+
+// escapeReader undoes escapes for single characters, of URLs (%5F), of JSON and
+// programs (_, \x5f, \137, \u{5f}) and of HTML (&#95;, &#x5f;), all at once. It
+// reads from the beginning of the word that an escape stands in to the end of
+// that word; it is started by the rules in carrierRules.
+type escapeReader struct {
+	layer
+	// before is where the last word ended.
+	before int64
+	// held is an escape that is not complete.
+	held [escapeSize]byte
+	n    int
+	out  []byte
+}
+
+func (e *escapeReader) reset() { e.active, e.before, e.n = false, 0, 0 }
+
+// around begins at the word around an escape at an offset of the view.
+func (e *escapeReader) around(v *view, at int64) {
+	e.read(v, at)
+	if e.active {
+		return
+	}
+	from := at
+	for limit := max(v.base, e.before, at-escapeContext); from > limit && !endsWord(v.buf[from-1-v.base]); {
+		from--
+	}
+	e.name = "escapes"
+	e.begin(v, from)
+	e.n, e.out = 0, e.out[:0]
+	e.read(v, at)
+}
+
+// endsWord reports what no escaped text goes over. A line end is none: encoded
+// text stands in lines.
+func endsWord(b byte) bool { return b == ' ' || b == '"' || b == '\t' || b == 0 }
+
+// read reads up to an offset of the view.
+func (e *escapeReader) read(v *view, to int64) {
+	if !e.active {
+		return
+	}
+	for e.at < to {
+		b := v.buf[e.at-v.base]
+		e.at++
+		if endsWord(b) {
+			e.finish()
+			return
+		}
+		e.take(b)
+		if len(e.out) >= outSize {
+			e.flush()
+		}
+	}
+	if e.n == 0 {
+		e.flush()
+	}
+}
+
+// close ends the word that is open.
+func (e *escapeReader) close() {
+	if e.active {
+		e.finish()
+	}
+}
+
+func (e *escapeReader) finish() {
+	if e.n > 0 && e.n < escapeSize {
+		e.held[e.n] = ' '
+		if r, state := unescaped(e.held[:e.n+1]); state == completeBefore {
+			e.out, e.n = append(e.out, byte(r)), 0 // #nosec G115 -- a byte
+		}
+	}
+	e.spill()
+	e.flush()
+	e.end()
+	e.before = e.at
+}
+
+func (e *escapeReader) flush() {
+	e.inner.write(e.out)
+	e.out = e.out[:0]
+}
+
+// spill gives up on an escape: it was none.
+func (e *escapeReader) spill() {
+	e.out = append(e.out, e.held[:e.n]...)
+	e.n = 0
+}
+
+// take reads one byte.
+func (e *escapeReader) take(b byte) {
+	if e.n == 0 && b != '%' && b != '\\' && b != '&' {
+		e.out = append(e.out, b)
+		return
+	}
+	if e.n == escapeSize {
+		e.spill()
+		e.take(b)
+		return
+	}
+	e.held[e.n] = b
+	e.n++
+	r, state := unescaped(e.held[:e.n])
+	switch state {
+	case more:
+	case complete:
+		e.n = 0
+		if r < 0x100 {
+			e.out = append(e.out, byte(r)) // #nosec G115 -- below 0x100
+		} else {
+			e.out = utf8.AppendRune(e.out, r)
+		}
+	case completeBefore:
+		e.n = 0
+		e.out = append(e.out, byte(r)) // #nosec G115 -- a byte
+		e.take(b)
+	case none:
+		e.n--
+		e.spill()
+		if b == '%' || b == '\\' || b == '&' {
+			e.held[0], e.n = b, 1
+		} else {
+			e.out = append(e.out, b)
+		}
+	}
+}
+
+// escapeState is what the bytes of an escape so far are.
+type escapeState uint8
+
+const (
+	more           escapeState = iota
+	complete                   // an escape for the character returned
+	completeBefore             // as complete, without its last byte
+	none                       // no escape
+)
+
+// unescaped reads one escape.
+func unescaped(b []byte) (rune, escapeState) {
+	switch {
+	case len(b) == 1:
+		return 0, more
+	case b[0] == '%':
+		return hexEscape(b[1:], 2)
+	case b[0] == '&':
+		return entity(b[1:])
+	}
+	switch b[1] {
+	case 'u', 'U':
+		if len(b) > 2 && b[2] == '{' {
+			return braced(b[3:])
+		}
+		return hexEscape(b[2:], 4)
+	case 'x':
+		return hexEscape(b[2:], 2)
+	case '0', '1', '2', '3':
+		return octal(b[1:])
+	case 'n', 'r', 't', 'b', 'f':
+		return ' ', complete
+	case '/', '"', '\'', '\\', '&', '%':
+		return rune(b[1]), complete
+	}
+	return 0, none
+}
+
+// hexEscape reads exactly n digits.
+func hexEscape(b []byte, n int) (rune, escapeState) {
+	r := rune(0)
+	for _, c := range b {
+		if !hexDigit(c) {
+			return 0, none
+		}
+		r = r<<4 | rune(hexValue(c))
+	}
+	if len(b) < n {
+		return 0, more
+	}
+	return r, complete
+}
+
+func hexValue(c byte) byte {
+	if c <= '9' {
+		return c - '0'
+	}
+	return c&^0x20 - 'A' + 10
+}
+
+// braced reads the digits and the brace of \u{5f}.
+func braced(b []byte) (rune, escapeState) {
+	if len(b) == 0 {
+		return 0, more
+	}
+	if last := len(b) - 1; b[last] == '}' {
+		r, _ := hexEscape(b[:last], 0)
+		return r, complete
+	}
+	if _, state := hexEscape(b, len(b)+1); state == none || len(b) > 6 {
+		return 0, none
+	}
+	return 0, more
+}
+
+// octal reads three digits. b begins with the first.
+func octal(b []byte) (rune, escapeState) {
+	r := rune(0)
+	for _, c := range b {
+		if c < '0' || c > '7' {
+			return 0, none
+		}
+		r = r<<3 | rune(c-'0')
+	}
+	if len(b) < 3 {
+		return 0, more
+	}
+	return r, complete
+}
+
+// entity reads a numeric character reference or one of a few names. b begins
+// behind the ampersand. The semicolon may be missing after digits, as browsers
+// allow.
+func entity(b []byte) (rune, escapeState) {
+	if b[0] == '#' {
+		return reference(b[1:])
+	}
+	last := b[len(b)-1]
+	switch {
+	case last != ';' && len(b) <= 4 && alnum(last):
+		return 0, more
+	case string(b) == "amp;":
+		return '&', complete
+	case string(b) == "lt;":
+		return '<', complete
+	case string(b) == "gt;":
+		return '>', complete
+	case string(b) == "quot;":
+		return '"', complete
+	case string(b) == "apos;":
+		return '\'', complete
+	}
+	return 0, none
+}
+
+// reference reads the digits of a numeric character reference.
+func reference(b []byte) (rune, escapeState) {
+	if len(b) == 0 {
+		return 0, more
+	}
+	base, digits := rune(10), b
+	if b[0]|0x20 == 'x' {
+		base, digits = 16, b[1:]
+	}
+	r := rune(0)
+	for i, c := range digits {
+		if c == ';' && i > 0 {
+			return r, complete
+		}
+		if c >= '0' && c <= '9' || base == 16 && hexDigit(c) {
+			r = min(r*base+rune(hexValue(c)), utf8.MaxRune)
+			continue
+		}
+		if i > 0 && r < 0x100 {
+			return r, completeBefore
+		}
+		return 0, none
+	}
+	return 0, more
+}

@@ -1,0 +1,225 @@
+package dlp
+
+import "slices"
+
+// runKind is an encoding in runs of characters of an alphabet.
+type runKind int
+
+const (
+	base64Any runKind = iota
+	// base64InPath reads runs that begin behind a slash, dash or underscore,
+	// which base64Any takes for a part of them.
+	base64InPath
+	hexRun
+	base32Upper
+	base32Lower
+	runKinds
+)
+
+// shortestRun is how long a run must be to be decoded.
+const shortestRun = 20
+
+// alphabet gives each character's digit; others have one of the marks below.
+type alphabet struct {
+	name   string
+	bits   uint8
+	digit  [256]uint8
+	begins set // characters a run may begin with
+}
+
+const (
+	// skipped is a line end: it may stand anywhere in a run.
+	skipped = 0xfe
+	// escaping is a backslash: "\n", "\r" and "\/" may stand in a run.
+	escaping = 0xfd
+	// outside ends a run.
+	outside = 0xff
+)
+
+func newAlphabet(name string, bits uint8, digits ...string) *alphabet {
+	a := &alphabet{name: name, bits: bits}
+	for i := range a.digit {
+		a.digit[i] = outside
+	}
+	for _, d := range digits {
+		for i := range len(d) {
+			a.digit[d[i]] = uint8(i) // #nosec G115 -- at most 64 digits
+			a.begins[d[i]] = true
+		}
+	}
+	a.digit['\r'], a.digit['\n'], a.digit['\\'] = skipped, skipped, escaping
+	return a
+}
+
+// alphabets are those of the kinds of runs.
+func alphabets() [runKinds]*alphabet {
+	const alnum = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	inPath := newAlphabet("base64", 6, alnum+"-_")
+	inPath.begins['-'], inPath.begins['_'] = false, false
+	return [runKinds]*alphabet{
+		base64Any:    newAlphabet("base64", 6, alnum+"+/", alnum+"-_"),
+		base64InPath: inPath,
+		hexRun:       newAlphabet("hex", 4, "0123456789abcdef", "0123456789ABCDEF"),
+		base32Upper:  newAlphabet("base32", 5, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"),
+		base32Lower:  newAlphabet("base32", 5, "abcdefghijklmnopqrstuvwxyz234567"),
+	}
+}
+
+// runReader finds runs of one alphabet and decodes them.
+type runReader struct {
+	layer
+	kind runKind
+	// from is where the search for the next run stands: no run begins before.
+	from int64
+	// passing skips a run of hexadecimal digits, which another reader decodes.
+	passing bool
+	acc     uint32 // bits that are no whole byte yet
+	have    uint8  // how many
+	escape  bool   // the last character was a backslash
+	out     []byte
+	seen    histogram
+}
+
+func (r *runReader) reset(kind runKind) {
+	r.kind, r.from, r.active, r.passing = kind, 0, false, false
+}
+
+// read finds and decodes runs in what is new.
+func (r *runReader) read(v *view, last bool) {
+	a := v.s.alphabets[r.kind]
+	for {
+		if !r.active && !r.search(v, a) {
+			return
+		}
+		if !r.decode(v, a) && !last {
+			return
+		}
+		r.finish()
+	}
+}
+
+// search looks for the next run. It looks at every shortestRun-th character
+// first: where that is none of the alphabet, no run can span it.
+func (r *runReader) search(v *view, a *alphabet) bool {
+	i, ok := int(r.from-v.base), false
+	for i < len(v.buf) && !ok {
+		switch {
+		case r.passing:
+			for i < len(v.buf) && hexDigit(v.buf[i]) {
+				i++
+			}
+			r.passing = i == len(v.buf)
+		case i+shortestRun > len(v.buf):
+			r.from = v.base + int64(i)
+			return false
+		default:
+			i, ok = nextRun(v.buf, i, a)
+			if ok && r.kind == base64Any && !slices.ContainsFunc(v.buf[i:i+shortestRun], notHex) {
+				r.passing, ok = true, false
+			}
+		}
+	}
+	r.from = v.base + int64(i)
+	if ok {
+		r.open(v, a)
+	}
+	return ok
+}
+
+// nextRun returns where the next run begins, or how far there is none.
+func nextRun(buf []byte, i int, a *alphabet) (int, bool) {
+	for i+shortestRun <= len(buf) {
+		j := i + shortestRun - 1
+		for j >= i && a.begins[buf[j]] {
+			j--
+		}
+		if j < i {
+			return i, true
+		}
+		i = j + 1
+	}
+	return i, false
+}
+
+func notHex(b byte) bool { return !hexDigit(b) }
+
+// open begins to decode at from.
+func (r *runReader) open(v *view, a *alphabet) {
+	r.name = a.name
+	r.begin(v, r.from)
+	r.acc, r.have, r.escape, r.out = 0, 0, false, r.out[:0]
+	r.seen = histogram{}
+}
+
+// decode reads the run on and reports whether it ended.
+func (r *runReader) decode(v *view, a *alphabet) bool {
+	i := int(r.at - v.base)
+	ended := false
+	for ; i < len(v.buf) && !ended; i++ {
+		d := a.digit[v.buf[i]]
+		if r.escape {
+			r.escape = false
+			switch v.buf[i] {
+			case 'n', 'r':
+				continue
+			case '/':
+			default:
+				d = outside
+			}
+		}
+		switch d {
+		case skipped:
+		case escaping:
+			r.escape = true
+		case outside:
+			ended = true
+			i--
+		default:
+			r.digit(d, a.bits)
+		}
+	}
+	if r.kind == base64Any && v.job.on(Entropy) {
+		r.seen.add(v.buf[r.at-v.base : i])
+	}
+	r.at = v.base + int64(i)
+	return ended
+}
+
+// digit takes one digit.
+func (r *runReader) digit(d, bits uint8) {
+	r.acc = r.acc<<bits | uint32(d)
+	if r.have += bits; r.have >= 8 {
+		r.have -= 8
+		r.out = append(r.out, byte(r.acc>>r.have)) // #nosec G115 -- the eight bits on top
+		if len(r.out) == outSize {
+			r.flush()
+		}
+	}
+}
+
+// outSize is how many decoded bytes are handed on at once.
+const outSize = 1024
+
+func (r *runReader) flush() {
+	r.inner.write(r.out)
+	r.out = r.out[:0]
+}
+
+// finish ends a run.
+func (r *runReader) finish() {
+	r.flush()
+	r.end()
+	r.from = r.at
+	if r.seen.random() {
+		r.outer.sink.found(Finding{Detector: Entropy, Kind: "random", Start: r.start, End: r.at, Level: Warn})
+	}
+}
+
+// safe is the offset in the outer view before which this reader has nothing
+// undecided.
+func (r *runReader) safe() int64 {
+	if !r.active {
+		return r.from
+	}
+	return max(r.start, r.at-2*(r.undecided()+int64(len(r.out))+1))
+}
