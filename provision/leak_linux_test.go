@@ -45,8 +45,6 @@ func TestMain(m *testing.M) {
 		os.Exit(setup.GuestMain(os.Stdin, os.Stdout))
 	case slices.Equal(args, trust.DoctorArgv()[1:]):
 		os.Exit(trust.DoctorMain(context.Background(), os.Stdout))
-	case len(args) == 2 && args[0] == "fetch":
-		os.Exit(fetch(args[1]))
 	}
 	os.Exit(m.Run())
 }
