@@ -95,6 +95,9 @@ func (m *Manager) Launch(ctx context.Context, plan *Plan, report func(Event)) (*
 	if plan == nil || plan.resolved == nil || plan.resolved.manager != m {
 		return nil, errors.New("launch: the plan was not made by this manager; call Plan first")
 	}
+	if len(plan.Questions) > 0 {
+		return nil, unanswered(plan.Questions)
+	}
 	if report == nil {
 		report = func(Event) {}
 	}

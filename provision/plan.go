@@ -17,6 +17,7 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/provision/manifest"
 	"github.com/bottle-mcp/bottle-mcp/provision/workspace"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
 
 // Bounds of a request's text.
@@ -33,6 +34,7 @@ type resolvedPlan struct {
 	caps    backend.Capabilities
 	routes  []manifest.Route
 	env     map[string]manifest.EnvValue
+	answers map[string]secret.Value // of the variables that ask
 	image   backend.ImageSpec
 	// dockerfile is the text of one that is part of this program; it excludes image.
 	dockerfile string

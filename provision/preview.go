@@ -24,6 +24,8 @@ func (d *draft) preview() {
 		}
 		if _, asked := d.req.Env[name]; asked {
 			from = "request"
+		} else if d.r.env[name].Ask {
+			from = "asked"
 		} else if host := d.r.env[name].FromHost; host != "" {
 			from = "$" + host
 		}

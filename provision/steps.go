@@ -185,6 +185,9 @@ func wireEnvironment(_ context.Context, l *launch) (string, error) {
 	extra := map[string]string{}
 	for name, v := range l.r.env {
 		value := v.Literal
+		if v.Ask {
+			value = l.r.answers[name].Reveal()
+		}
 		if v.FromHost != "" {
 			text, ok := l.m.cfg.LookupEnv(v.FromHost)
 			if !ok || !validValue(text) {

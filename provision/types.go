@@ -5,6 +5,7 @@ import (
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
 
 // LaunchRequest is what a caller asks for. It can only narrow what the
@@ -18,8 +19,14 @@ type LaunchRequest struct {
 	Workspace string // host directory inside the operator's roots; "" = empty workspace
 	Prompt    string
 	Env       map[string]string // plain values; names that the manifest or the wiring set are refused
-	TTL       time.Duration     // 0 = the manifest's, else the default
-	Backend   string            // "" = selection rules
+	// Answers are the values of variables that a manifest asks for, by name. They
+	// are in no plan, no record and no digest.
+	Answers map[string]secret.Value
+	// Asks says that the caller can ask the operator: what the manifest asks for
+	// and nobody has answered is in Plan.Questions then, and no error.
+	Asks    bool
+	TTL     time.Duration // 0 = the manifest's, else the default
+	Backend string        // "" = selection rules
 	// OnlyHosts, when not nil, keeps only these routes; each must be allowed
 	// by the manifest. An empty list means no egress at all.
 	OnlyHosts []string
@@ -58,6 +65,8 @@ type Plan struct {
 	EnvNames  []string       `json:"env_names"`
 	// Variables are those of EnvNames that a manifest or the request asks for.
 	Variables []VariableSummary `json:"variables"`
+	// Questions must be answered before a launch; see LaunchRequest.Asks.
+	Questions []Question `json:"questions,omitempty"`
 	// Missing are the walls that this host cannot give.
 	Missing []backend.Missing `json:"missing"`
 	// Provider says how the agent is set up; nil = no provider.
@@ -103,8 +112,18 @@ type RouteSummary struct {
 // VariableSummary is a variable of the guest without its value.
 type VariableSummary struct {
 	Name string `json:"name"`
-	// From is "manifest", "request", "provider", or "$NAME" for a variable of the host.
+	// From is "manifest", "request", "provider", "asked" for what the operator is
+	// asked for, or "$NAME" for a variable of the host.
 	From string `json:"from"`
+}
+
+// Question is a variable whose value a manifest wants to be asked for.
+type Question struct {
+	Name string `json:"name"`
+	Text string `json:"text,omitempty"` // the manifest's words
+	// File and Line say where it is asked.
+	File string `json:"file"`
+	Line int    `json:"line"`
 }
 
 // Event is one step of a long operation, for progress.

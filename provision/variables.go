@@ -34,6 +34,7 @@ func (d *draft) env() {
 	for _, name := range slices.Sorted(maps.Keys(d.bottle.Env)) {
 		d.manifestVariable(name, d.bottle.Env[name])
 	}
+	d.answers()
 	for _, name := range slices.Sorted(maps.Keys(d.req.Env)) {
 		d.requestVariable(name, d.req.Env[name])
 	}
@@ -52,12 +53,11 @@ func (d *draft) env() {
 
 func (d *draft) manifestVariable(name string, v manifest.EnvValue) {
 	field := "env " + name + " of the manifest"
-	_, given := d.req.Env[name]
 	switch {
 	case reservedEnv(name):
 		d.fail(field, "the bottle's own wiring sets this variable; remove it from the manifest")
-	case v.Ask && !given:
-		d.fail(field, "its value must be given at launch%s: put %s into the launch's env, or write ${HOST_VARIABLE} in the manifest", question(v), name)
+	case v.Ask:
+		d.question(name, v)
 	case v.FromHost != "":
 		if text, ok := d.m.cfg.LookupEnv(v.FromHost); !ok {
 			d.fail(field, "the host variable %s is not set; set it where the server is started", v.FromHost)
@@ -67,11 +67,42 @@ func (d *draft) manifestVariable(name string, v manifest.EnvValue) {
 	}
 }
 
-func question(v manifest.EnvValue) string {
-	if v.Question == "" {
+// question takes the answer for a variable that the manifest asks for.
+func (d *draft) question(name string, v manifest.EnvValue) {
+	field := "env " + name + " of the manifest"
+	origin := d.bottle.Origins["env."+name]
+	answer, answered := d.req.Answers[name]
+	_, given := d.req.Env[name]
+	switch {
+	case given && answered:
+		d.fail(field, "its value is given twice; leave it out of env")
+	case given:
+	case answered && !validValue(answer.Reveal()):
+		d.fail(field, "the answer holds NUL or is longer than %d bytes", maxEnvValue)
+	case answered:
+	case d.req.Asks:
+		d.plan.Questions = append(d.plan.Questions, Question{Name: name, Text: v.Question, File: origin.File, Line: origin.Line})
+	default:
+		d.fail(field, "%s asks for its value%s: put %s into the launch's env if it is no secret; else the operator starts the bottle with 'bottle-mcp run', which asks, or writes ${HOST_VARIABLE} there", origin, quoted(v.Question), name)
+	}
+}
+
+// answers refuses those that nobody asked for.
+func (d *draft) answers() {
+	for _, name := range slices.Sorted(maps.Keys(d.req.Answers)) {
+		if v, ok := d.bottle.Env[name]; !ok || !v.Ask {
+			d.fail(fmt.Sprintf("env %.80s", name), "no manifest asks for this variable; leave the answer out")
+		}
+	}
+	d.r.answers = maps.Clone(d.req.Answers)
+}
+
+// quoted is a manifest's question as a part of a sentence; "" when it has none.
+func quoted(question string) string {
+	if question == "" {
 		return ""
 	}
-	return fmt.Sprintf(" (%.200q)", v.Question)
+	return fmt.Sprintf(" (%.200q)", question)
 }
 
 func (d *draft) requestVariable(name, value string) {
@@ -99,3 +130,12 @@ func (d *draft) requestVariable(name, value string) {
 }
 
 func validValue(s string) bool { return len(s) <= maxEnvValue && !strings.ContainsRune(s, 0) }
+
+// unanswered is a launch of a plan that still asks.
+func unanswered(questions []Question) error {
+	var problems []error
+	for _, q := range questions {
+		problems = append(problems, &InvalidError{Field: "env " + q.Name + " of the manifest", Problem: "it was asked for and not answered; plan again with an answer"})
+	}
+	return &PlanError{Problems: problems}
+}

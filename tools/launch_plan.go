@@ -31,7 +31,7 @@ type planOutput struct {
 
 type variableOutput struct {
 	Name string `json:"name" jsonschema_description:"Variable"`
-	From string `json:"from" jsonschema_description:"manifest, request, provider, or $NAME for a variable of the host; never its value"`
+	From string `json:"from" jsonschema_description:"manifest, request, provider, asked for what the operator is asked for, or $NAME for a variable of the host; never its value"`
 }
 
 // planned is the reply to a dry run.

@@ -82,7 +82,7 @@ func (p *parser) parse(front []byte) (at, bool) {
 		return at{}, false
 	}
 	var doc yaml.Node
-	if err := yaml.Load(front, &doc); err != nil {
+	if err := load(front, &doc); err != nil {
 		p.problems = append(p.problems, p.syntax(err))
 		return at{}, false
 	}
