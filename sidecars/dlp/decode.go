@@ -72,12 +72,14 @@ func (v *view) decode(last bool) {
 		return
 	}
 	d := &v.decoders
-	for i := range d.runs {
-		if runKind(i) != base64InPath || v.job.field.short() {
-			d.runs[i].read(v, last)
+	if len(v.buf) >= shortestRun {
+		for i := range d.runs {
+			if runKind(i) != base64InPath || v.job.field.short() {
+				d.runs[i].read(v, last)
+			}
 		}
 	}
-	d.escapes.read(v, int64(len(v.buf))+v.base)
+	d.escapes.read(v)
 	d.wide.read(v, last)
 	v.head(last)
 	kept := d.inflated[:0]

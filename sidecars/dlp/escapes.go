@@ -25,10 +25,15 @@ type escapeReader struct {
 
 func (e *escapeReader) reset() { e.active, e.before, e.n = false, 0, 0 }
 
+// reading reports whether a word is being read that goes on at an offset.
+func (e *escapeReader) reading(v *view, at int64) bool {
+	e.advance(v, at)
+	return e.active
+}
+
 // around begins at the word around an escape at an offset of the view.
 func (e *escapeReader) around(v *view, at int64) {
-	e.read(v, at)
-	if e.active {
+	if e.reading(v, at) {
 		return
 	}
 	from := at
@@ -38,31 +43,51 @@ func (e *escapeReader) around(v *view, at int64) {
 	e.name = "escapes"
 	e.begin(v, from)
 	e.n, e.out = 0, e.out[:0]
-	e.read(v, at)
 }
 
 // endsWord reports what no escaped text goes over. A line end is none: encoded
 // text stands in lines.
 func endsWord(b byte) bool { return b == ' ' || b == '"' || b == '\t' || b == 0 }
 
-// read reads up to an offset of the view.
-func (e *escapeReader) read(v *view, to int64) {
+// read reads all that the view has.
+func (e *escapeReader) read(v *view) {
+	if e.advance(v, v.base+int64(len(v.buf))); e.active {
+		e.flush()
+	}
+}
+
+// advance reads up to an offset of the view.
+func (e *escapeReader) advance(v *view, to int64) {
 	if !e.active {
 		return
 	}
 	for e.at < to {
 		b := v.buf[e.at-v.base]
+		if e.n == 0 && (b == '%' || b == '\\') {
+			if c, n := wholeEscape(v.buf[e.at-v.base : to-v.base]); n > 0 {
+				e.emit(c)
+				e.at += int64(n)
+				e.fill()
+				continue
+			}
+		}
 		e.at++
-		if endsWord(b) {
+		switch {
+		case endsWord(b):
 			e.finish()
 			return
+		case e.n > 0 || b == '%' || b == '\\' || b == '&':
+			e.take(b)
+		default:
+			e.out = append(e.out, b)
 		}
-		e.take(b)
-		if len(e.out) >= outSize {
-			e.flush()
-		}
+		e.fill()
 	}
-	if e.n == 0 {
+}
+
+// fill hands on what has been decoded when it is enough.
+func (e *escapeReader) fill() {
+	if len(e.out) >= outSize {
 		e.flush()
 	}
 }
@@ -78,7 +103,8 @@ func (e *escapeReader) finish() {
 	if e.n > 0 && e.n < escapeSize {
 		e.held[e.n] = ' '
 		if r, state := unescaped(e.held[:e.n+1]); state == completeBefore {
-			e.out, e.n = append(e.out, byte(r)), 0 // #nosec G115 -- a byte
+			e.n = 0
+			e.emit(r)
 		}
 	}
 	e.spill()
@@ -98,15 +124,44 @@ func (e *escapeReader) spill() {
 	e.n = 0
 }
 
+// wholeEscape reads the two most frequent escapes where they are complete.
+// Others are read byte by byte.
+func wholeEscape(b []byte) (r rune, n int) {
+	switch {
+	case len(b) >= 3 && b[0] == '%':
+		n = 3
+		b = b[1:3]
+	case len(b) >= 6 && b[1] == 'u' && b[0] == '\\':
+		n = 6
+		b = b[2:6]
+	default:
+		return 0, 0
+	}
+	for _, c := range b {
+		if !hexDigit(c) {
+			return 0, 0
+		}
+		r = r<<4 | rune(hexValue(c))
+	}
+	return r, n
+}
+
+// emit appends a character: as a byte where it is one, else as UTF-8.
+func (e *escapeReader) emit(r rune) {
+	if r < 0x100 {
+		e.out = append(e.out, byte(r)) // #nosec G115 -- below 0x100
+	} else {
+		e.out = utf8.AppendRune(e.out, r)
+	}
+}
+
 // take reads one byte.
 func (e *escapeReader) take(b byte) {
-	if e.n == 0 && b != '%' && b != '\\' && b != '&' {
-		e.out = append(e.out, b)
-		return
-	}
 	if e.n == escapeSize {
 		e.spill()
-		e.take(b)
+	}
+	if e.n == 0 && b != '%' && b != '\\' && b != '&' {
+		e.out = append(e.out, b)
 		return
 	}
 	e.held[e.n] = b
@@ -116,14 +171,10 @@ func (e *escapeReader) take(b byte) {
 	case more:
 	case complete:
 		e.n = 0
-		if r < 0x100 {
-			e.out = append(e.out, byte(r)) // #nosec G115 -- below 0x100
-		} else {
-			e.out = utf8.AppendRune(e.out, r)
-		}
+		e.emit(r)
 	case completeBefore:
 		e.n = 0
-		e.out = append(e.out, byte(r)) // #nosec G115 -- a byte
+		e.emit(r)
 		e.take(b)
 	case none:
 		e.n--

@@ -247,16 +247,19 @@ const (
 	// sharp is how many fixed characters a keyword should have, so that it is
 	// found where the pattern is and seldom elsewhere.
 	sharp = 5
+	// sharpCarrier is the same for carrierRules, which are many and short.
+	sharpCarrier = 2
 	// fewBytes bounds the classes that are spelled out for it.
 	fewBytes = 8
 )
 
-// sharpen spells out small classes near the beginning of sequences.
-func (s *sets) sharpen(ways []sequence) []sequence {
+// sharpen spells out small classes near the beginning of sequences, until they
+// begin with enough fixed characters.
+func (s *sets) sharpen(ways []sequence, enough int) []sequence {
 	var all []sequence
 	for _, way := range ways {
 		n := len(way.prefix())
-		if n >= sharp || n >= len(way) || way[n].min != 1 || way[n].max != 1 || way[n].set.size() > fewBytes {
+		if n >= enough || n >= len(way) || way[n].min != 1 || way[n].max != 1 || way[n].set.size() > fewBytes {
 			all = append(all, way)
 			continue
 		}
@@ -266,7 +269,7 @@ func (s *sets) sharpen(ways []sequence) []sequence {
 				spelled = append(spelled, slices.Concat(way[:n], sequence{s.one(byte(b))}, way[n+1:])) // #nosec G115 -- 256 entries
 			}
 		}
-		all = append(all, s.sharpen(spelled)...)
+		all = append(all, s.sharpen(spelled, enough)...)
 	}
 	return all
 }

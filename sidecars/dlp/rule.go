@@ -102,10 +102,11 @@ func (r *rule) compile(s *sets, add func(keyword []byte, v *variant)) error {
 		}
 		before = backs[0]
 	}
-	if r.do == report {
-		seqs = s.sharpen(seqs)
+	enough := sharp
+	if r.do != report {
+		enough = sharpCarrier
 	}
-	for _, seq := range seqs {
+	for _, seq := range s.sharpen(seqs, enough) {
 		word := seq.prefix()
 		if len(word) > maxKeyword {
 			word = word[:maxKeyword]

@@ -148,53 +148,73 @@ func (r *runReader) open(v *view, a *alphabet) {
 	r.name = a.name
 	r.begin(v, r.from)
 	r.acc, r.have, r.escape, r.out = 0, 0, false, r.out[:0]
-	r.seen = histogram{}
+	if r.measured(v) {
+		r.seen = histogram{}
+	}
+}
+
+// measured reports whether runs are to be judged by their randomness.
+func (r *runReader) measured(v *view) bool {
+	return r.kind == base64Any && v.depth == 0 && v.job.on(Entropy)
 }
 
 // decode reads the run on and reports whether it ended.
 func (r *runReader) decode(v *view, a *alphabet) bool {
-	i := int(r.at - v.base)
-	ended := false
-	for ; i < len(v.buf) && !ended; i++ {
-		d := a.digit[v.buf[i]]
-		if r.escape {
-			r.escape = false
-			switch v.buf[i] {
-			case 'n', 'r':
-				continue
-			case '/':
-			default:
-				d = outside
-			}
+	i, ended := int(r.at-v.base), false
+	for i < len(v.buf) && !ended {
+		if !r.escape {
+			i = r.digits(v.buf, i, a)
 		}
-		switch d {
-		case skipped:
-		case escaping:
-			r.escape = true
-		case outside:
-			ended = true
-			i--
-		default:
-			r.digit(d, a.bits)
+		if i < len(v.buf) {
+			ended = r.mark(v.buf[i], a)
+		}
+		if !ended {
+			i++
 		}
 	}
-	if r.kind == base64Any && v.job.on(Entropy) {
+	i = min(i, len(v.buf))
+	if r.measured(v) {
 		r.seen.add(v.buf[r.at-v.base : i])
 	}
 	r.at = v.base + int64(i)
 	return ended
 }
 
-// digit takes one digit.
-func (r *runReader) digit(d, bits uint8) {
-	r.acc = r.acc<<bits | uint32(d)
-	if r.have += bits; r.have >= 8 {
-		r.have -= 8
-		r.out = append(r.out, byte(r.acc>>r.have)) // #nosec G115 -- the eight bits on top
-		if len(r.out) == outSize {
-			r.flush()
+// digits decodes digits from buf[i:] and returns where something else stands.
+func (r *runReader) digits(buf []byte, i int, a *alphabet) int {
+	acc, have, bits, out := r.acc, r.have, a.bits, r.out
+	for ; i < len(buf); i++ {
+		d := a.digit[buf[i]]
+		if d >= escaping {
+			break
+		}
+		acc = acc<<bits | uint32(d)
+		have += bits
+		if have >= 8 {
+			have -= 8
+			out = append(out, byte(acc>>have)) // #nosec G115 -- the eight bits on top
+			if len(out) == outSize {
+				r.inner.write(out)
+				out = out[:0]
+			}
 		}
 	}
+	r.acc, r.have, r.out = acc, have, out
+	return i
+}
+
+// mark reads what is no digit, or follows a backslash, and reports whether it
+// ends the run.
+func (r *runReader) mark(b byte, a *alphabet) bool {
+	if r.escape {
+		r.escape = false
+		if b == '/' && a.digit['/'] < escaping {
+			r.digits([]byte{b}, 0, a)
+		}
+		return b != 'n' && b != 'r' && b != '/'
+	}
+	r.escape = a.digit[b] == escaping
+	return a.digit[b] == outside
 }
 
 // outSize is how many decoded bytes are handed on at once.
@@ -210,7 +230,7 @@ func (r *runReader) finish() {
 	r.flush()
 	r.end()
 	r.from = r.at
-	if r.seen.random() {
+	if r.measured(r.outer) && r.seen.random() {
 		r.outer.sink.found(Finding{Detector: Entropy, Kind: "random", Start: r.start, End: r.at, Level: Warn})
 	}
 }

@@ -130,9 +130,82 @@ func (st *Stream) news() []Finding {
 	return all
 }
 
-// Scan reads a whole text.
+// Flush reports what would be found if the text ended here, and goes on. It is
+// for borders at which bytes must be sent on without waiting for more: the end
+// of a message inside a body, or a pause. What Flush lets go and what follows
+// later are still read as one text.
+func (st *Stream) Flush() []Finding {
+	st.j.root.flush()
+	return st.news()
+}
+
+// Scan reads a whole text with the default detectors.
 func (s *Scanner) Scan(field Field, text []byte) []Finding {
-	st := s.Stream(StreamOptions{Field: field})
+	return s.ScanWith(StreamOptions{Field: field}, text)
+}
+
+// ScanWith reads a whole text.
+func (s *Scanner) ScanWith(o StreamOptions, text []byte) []Finding {
+	st := s.Stream(o)
 	found := slices.Clone(st.Write(text))
 	return append(found, st.Close()...)
+}
+
+// Text is one of several texts of a request.
+type Text struct {
+	Field Field
+	Value []byte
+}
+
+// ScanAll reads several texts, each by itself and then, for known secrets, one
+// after the other as one: a secret can be cut over headers or parameters. A
+// finding of the second kind has the field of its last part and no offsets.
+func (s *Scanner) ScanAll(o StreamOptions, texts []Text) []Finding {
+	var all []Finding
+	on := o.detectors()
+	state := uint32(0)
+	for _, t := range texts {
+		o.Field = t.Field
+		all = append(all, s.ScanWith(o, t.Value)...)
+		var cut []Finding
+		state, cut = s.joined(state, t.Value, on)
+		for _, f := range cut {
+			f.Field = t.Field
+			if !slices.ContainsFunc(all, func(g Finding) bool { return g.Detector == f.Detector && g.Name == f.Name }) {
+				all = append(all, f)
+			}
+		}
+	}
+	return all
+}
+
+// joined reads a text on from the state that the ones before it left.
+func (s *Scanner) joined(state uint32, text []byte, on detectors) (uint32, []Finding) {
+	var found []Finding
+	for _, c := range text {
+		class := s.b.class[c]
+		state = s.b.next[state+uint32(class)]
+		if state < s.b.accept || class == 0 {
+			continue
+		}
+		for _, id := range s.b.found(state) {
+			if f, ok := s.targets[id].finding(on); ok {
+				found = append(found, f)
+			}
+		}
+	}
+	return state, found
+}
+
+// finding is what a known secret's form says, without offsets.
+func (t *target) finding(on detectors) (Finding, bool) {
+	k := t.known
+	if k == nil {
+		return Finding{}, false
+	}
+	f := Finding{Detector: KnownSecrets, Kind: k.kind, Name: k.name, Level: Act}
+	if k.canary {
+		f.Detector, f.Level = Canary, Block
+	}
+	return f, on&bit(f.Detector) != 0
 }

@@ -86,14 +86,15 @@ func (v *view) scan() {
 	ma, mb := v.s.a, v.s.b
 	na, nb := ma.next, mb.next
 	ca, cb := &ma.class, &mb.class
+	oa, ob := ma.accept, mb.accept
 	for i := v.scanned; i < len(v.buf); i++ {
 		c := v.buf[i]
 		sa = na[sa+uint32(ca[c])]
 		sb = nb[sb+uint32(cb[c])]
-		if sa >= ma.accept {
+		if sa >= oa {
 			v.hit(ma.found(sa), i+1)
 		}
-		if sb >= mb.accept && cb[c] != 0 {
+		if sb >= ob && cb[c] != 0 {
 			v.hit(mb.found(sb), i+1)
 		}
 	}
@@ -106,7 +107,10 @@ func (v *view) hit(words []uint32, end int) {
 	for _, id := range words {
 		t := &v.s.targets[id]
 		if t.known != nil {
-			v.known(t.known, end)
+			v.known(t, end)
+			continue
+		}
+		if t.variant.rule.do == unescape && (v.depth >= maxDepth || v.escapes.reading(v, v.base+int64(end)-int64(t.variant.anchor))) {
 			continue
 		}
 		c, ok := newCandidate(t.variant, v.buf, v.base, end)
@@ -169,9 +173,7 @@ func (v *view) match(c *candidate) {
 	r := c.v.rule
 	switch {
 	case r.do == unescape:
-		if v.depth < maxDepth {
-			v.escapes.around(v, c.start)
-		}
+		v.escapes.around(v, c.start)
 		return
 	case r.do == inflate:
 		v.inflate(r.kind, c.start)
@@ -192,14 +194,40 @@ func (v *view) match(c *candidate) {
 }
 
 // known reports a known secret whose form ends before buf[end].
-func (v *view) known(k *form, end int) {
-	start := v.back(end, k.length)
-	detector, level := KnownSecrets, Act
-	if k.canary {
-		detector, level = Canary, Block
+func (v *view) known(t *target, end int) {
+	f, on := t.finding(v.job.detectors)
+	if on {
+		f.Start, f.End = v.back(end, t.known.length), v.base+int64(end)
+		v.sink.found(f)
 	}
-	if v.job.on(detector) {
-		v.sink.found(Finding{Detector: detector, Kind: k.kind, Name: k.name, Start: start, End: v.base + int64(end), Level: level})
+}
+
+// flush decides what is open as if the text ended here, and keeps it open.
+func (v *view) flush() {
+	for _, c := range v.open {
+		if c.advance(v.buf, v.base, true) == matched {
+			v.match(&c)
+		}
+	}
+	if v.depth >= maxDepth {
+		return
+	}
+	for i := range v.runs {
+		if r := &v.runs[i]; r.active {
+			r.flush()
+			r.inner.flush()
+		}
+	}
+	if e := &v.escapes; e.active {
+		e.flush()
+		e.inner.flush()
+	}
+	if w := &v.wide; w.active {
+		w.flush()
+		w.inner.flush()
+	}
+	for _, f := range v.inflated {
+		f.inner.flush()
 	}
 }
 

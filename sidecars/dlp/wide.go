@@ -25,11 +25,15 @@ func (w *wideReader) read(v *view, last bool) {
 		if !w.decode(v) && !last {
 			return
 		}
-		w.inner.write(w.out)
-		w.out = w.out[:0]
+		w.flush()
 		w.end()
 		w.from, w.after = w.at, w.at
 	}
+}
+
+func (w *wideReader) flush() {
+	w.inner.write(w.out)
+	w.out = w.out[:0]
 }
 
 // search looks for a zero byte that alternates with text.
@@ -100,8 +104,7 @@ func (w *wideReader) decode(v *view) bool {
 		}
 		w.out = append(w.out, v.buf[i+1])
 		if len(w.out) == outSize {
-			w.inner.write(w.out)
-			w.out = w.out[:0]
+			w.flush()
 		}
 	}
 	w.at = v.base + int64(i)
