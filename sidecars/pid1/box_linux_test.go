@@ -33,7 +33,9 @@ const (
 	testBottle = "fizzy-otter"
 	testToken  = "s3cr3t-t0ken-of-the-operator"
 	testSlot   = "EGRESS_TOKEN_0"
-	testWait   = 15 * time.Second
+	// testBottles is the token of the way to the MCP server.
+	testBottles = "s3cr3t-t0ken-of-the-bottle"
+	testWait    = 15 * time.Second
 )
 
 // missing skips the test, or fails it where nothing may be missing.
@@ -57,6 +59,8 @@ type boxOptions struct {
 	routes   []sidecars.Route
 	// spoil changes the directory before it is mounted.
 	spoil func(dir string)
+	// host is the path of a socket that is mounted; "" = none.
+	host string
 }
 
 // box is a machine with the init as its first process: namespaces of its own,
@@ -94,6 +98,7 @@ func (o *output) String() string {
 // plan is what the box' first process is told.
 type plan struct {
 	Root, Config, Program string
+	Host                  string
 	Stubborn              bool
 	Args, Env             []string
 }
@@ -119,6 +124,7 @@ func newBox(t *testing.T, o boxOptions) *box {
 	check(t, err)
 	p := plan{Root: filepath.Join(filepath.Dir(b.dir), "root"), Config: b.dir, Program: program, Stubborn: o.stubborn,
 		Args: InitOptions{Listen: o.listen, Until: o.until}.Args(), Env: []string{"LEAK=not-for-daemons"}}
+	p.Host = o.host
 	check(t, os.Mkdir(p.Root, 0o755))
 	if o.daemons != "" {
 		p.Env = append(p.Env, sidecars.DaemonsEnv+"="+o.daemons)
@@ -149,7 +155,11 @@ func (b *box) write(o boxOptions) {
 		o.routes = []sidecars.Route{upstream()}
 	}
 	b.config, b.key = sidecars.Config{Bottle: testBottle, Routes: o.routes, CACert: string(cert)}, key
-	check(b.t, WriteConfig(b.dir, b.config, b.secrets(), b.world.roots))
+	secrets := b.secrets()
+	if o.host != "" {
+		secrets.BottlesToken = secret.New(testBottles)
+	}
+	check(b.t, WriteConfig(b.dir, b.config, secrets, b.world.roots))
 	if o.spoil != nil {
 		o.spoil(b.dir)
 	}
@@ -225,6 +235,9 @@ func enterBox() error {
 		return fmt.Errorf("mount the root: %w", err)
 	}
 	binds := map[string]string{p.Program: "/bottle-mcp", p.Config: DefaultConfigDir, os.DevNull: os.DevNull}
+	if p.Host != "" {
+		binds[p.Host] = HostSocket
+	}
 	if file, err := elf.Open(p.Program); err == nil && file.Section(".interp") != nil { // built with cgo
 		for _, dir := range []string{"/lib", "/lib64", "/usr/lib"} {
 			binds[dir] = dir
@@ -398,11 +411,13 @@ func (b *box) processes() []int {
 }
 
 // daemon is the number, on the host, of the daemon.
-func (b *box) daemon() int {
+func (b *box) daemon() int { return b.daemonOf(sidecars.Egress) }
+
+func (b *box) daemonOf(name sidecars.Service) int {
 	b.t.Helper()
 	for _, pid := range b.processes() {
 		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if string(line) == "bottle-mcp\x00sidecar\x00daemon\x00egress\x00" {
+		if string(line) == "bottle-mcp\x00sidecar\x00daemon\x00"+string(name)+"\x00" {
 			return pid
 		}
 	}

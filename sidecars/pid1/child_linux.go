@@ -12,14 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
-	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 )
 
-// What a daemon finds at its descriptors; the listeners follow.
+// What a daemon finds at its descriptors: the control socket, the listeners, the
+// files of the ledger.
 const (
 	controlFD = 3
-	recordFD  = 4 // the first file of the ledger
-	firstFD   = recordFD + ledger.Segments
+	firstFD   = 4
 )
 
 // child is a daemon's process.
@@ -37,7 +36,7 @@ type launcher struct {
 	reaper    *reaper
 	lines     *lineLog
 	listeners []int
-	records   []int // descriptors of the ledger's files
+	records   []int // descriptors of the ledger's files; none = it decides nothing
 	patience  time.Duration
 }
 
@@ -52,7 +51,7 @@ func (l *launcher) launch(ctx context.Context, s *settings) (*child, error) {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = c.control.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	err = writeStart(c.control, newStartMessage(s, len(l.listeners)))
+	err = writeStart(c.control, newStartMessage(l.name, s, len(l.listeners)))
 	// A daemon that failed says why, also when it did not take its orders.
 	if said := readAnswer(c.control); said != nil || err == nil {
 		err = said
@@ -106,14 +105,15 @@ func (l *launcher) fork(control int) (*process, error) {
 	}
 	defer func() { _ = input.Close() }()
 	files := []uintptr{uintptr(null), uintptr(null), input.Fd(), uintptr(control)}
-	for _, fd := range slices.Concat(l.records, l.listeners) {
+	for _, fd := range slices.Concat(l.listeners, l.records) {
 		files = append(files, uintptr(fd))
 	}
+	uid := uidOf(l.name)
 	p, err := l.reaper.start(l.spawner, []string{"bottle-mcp", "sidecar", "daemon", string(l.name)}, &syscall.ProcAttr{
 		Dir: "/", Env: []string{}, Files: files,
 		Sys: &syscall.SysProcAttr{
 			Setsid: true, Pdeathsig: syscall.SIGKILL,
-			Credential: &syscall.Credential{Uid: DaemonUID, Gid: DaemonUID, Groups: []uint32{}},
+			Credential: &syscall.Credential{Uid: uid, Gid: uid, Groups: []uint32{}},
 		},
 	})
 	if err != nil {
@@ -152,7 +152,7 @@ func (c *child) end(grace time.Duration) {
 	}
 }
 
-// reload has the daemon put another policy in force while it serves. A
+// reload has egress put another policy in force while it serves. A
 // *refusedError says that it keeps the one it has; after any other error nobody
 // knows what it does.
 func (c *child) reload(ctx context.Context, next *settings, patience time.Duration) error {
@@ -162,7 +162,7 @@ func (c *child) reload(ctx context.Context, next *settings, patience time.Durati
 	defer stop()
 	_, err := c.control.Write([]byte{reloadWord})
 	if err == nil {
-		err = writeStart(c.control, newStartMessage(next, 0))
+		err = writeStart(c.control, newStartMessage(sidecars.Egress, next, 0))
 	}
 	if err == nil {
 		err = readAnswer(c.control)

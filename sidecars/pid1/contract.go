@@ -11,13 +11,27 @@ import (
 const (
 	DefaultConfigDir = "/run/bottle"
 	DefaultListen    = "interface:eth1"
-	// EgressSocket is the name of egress' socket in the directory that
-	// "unix:DIR" names.
-	EgressSocket = "egress.sock"
+	// HostSocket is where sidecars.Bottles finds the host's MCP server: the
+	// socket that was mounted there.
+	HostSocket = "/run/mcp.sock"
 )
 
-// DaemonUID is the user and group id of the egress daemon.
-const DaemonUID = 65532
+// SocketName is the name of a daemon's socket in the directory that "unix:DIR"
+// names.
+func SocketName(daemon sidecars.Service) string { return string(daemon) + ".sock" }
+
+// The user and group ids of the daemons: one each, so that none can harm another.
+const (
+	DaemonUID  = 65532 // egress
+	BottlesUID = 65531
+)
+
+func uidOf(daemon sidecars.Service) uint32 {
+	if daemon == sidecars.Bottles {
+		return BottlesUID
+	}
+	return DaemonUID
+}
 
 // Capabilities returns what the init needs of the machine it runs in, without
 // the prefix CAP_: the mounted directory may show another user's ids, and

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/bottles"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/egress"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 )
@@ -38,8 +39,18 @@ const (
 	openingTime = time.Second
 )
 
-// runDaemon is the process of the egress daemon.
-func runDaemon() int {
+// daemon is what a daemon's process serves.
+type daemon interface {
+	Serve(ctx context.Context, l net.Listener) error
+	Abort()
+	// Reload puts another policy in force, or says why not.
+	Reload(cfg sidecars.Config, secrets sidecars.Secrets) error
+	// Close writes down what is still in its hands.
+	Close() error
+}
+
+// runDaemon is the process of a daemon.
+func runDaemon(name sidecars.Service) int {
 	debug.SetMemoryLimit(softMemory)
 	debug.SetGCPercent(50)
 	control, err := controlFile()
@@ -54,7 +65,7 @@ func runDaemon() int {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, unix.SIGTERM, unix.SIGINT)
 	signal.Ignore(unix.SIGHUP)
-	proxy, book, listener, err := prepare(control)
+	d, listener, err := prepare(name, control)
 	if err != nil {
 		_ = writeAnswer(control, err)
 		return 1
@@ -63,7 +74,7 @@ func runDaemon() int {
 	if err := writeAnswer(control, nil); err != nil {
 		return 1
 	}
-	if err := errors.Join(serveUntil(proxy, listener, control, stop), book.Close()); err != nil {
+	if err := errors.Join(serveUntil(d, listener, control, stop), d.Close()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -133,33 +144,76 @@ func checkPrivileges() error {
 	return nil
 }
 
-// prepare reads what the init sends and makes the proxy and its listener.
-func prepare(control *os.File) (*egress.Proxy, *ledger.Ledger, *joined, error) {
+// prepare reads what the init sends and makes the daemon and its listener.
+func prepare(name sidecars.Service, control *os.File) (daemon, *joined, error) {
 	_ = control.SetReadDeadline(time.Now().Add(defaultTiming().start))
 	m, err := readStart(control)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("read the start message: %w", err)
+		return nil, nil, fmt.Errorf("read the start message: %w", err)
 	}
 	_ = control.SetReadDeadline(time.Time{})
-	s := m.settings()
-	pool, err := rootPool(s.roots)
-	if err != nil {
-		return nil, nil, nil, err
-	}
 	var listeners []net.Listener
 	for i := range m.Listeners {
 		l, err := listenerFromFD(firstFD + i)
 		if err != nil {
-			return nil, nil, nil, fmt.Errorf("take over listener %d: %w", i, err)
+			return nil, nil, fmt.Errorf("take over listener %d: %w", i, err)
 		}
 		listeners = append(listeners, l)
 	}
 	if len(listeners) == 0 {
-		return nil, nil, nil, errors.New("there is no listener; start the daemon by sidecar init")
+		return nil, nil, errors.New("there is no listener; start the daemon by sidecar init")
 	}
-	book, err := openLedger(s.config)
+	d, err := configure(name, m.settings(), firstFD+m.Listeners)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
+	}
+	return d, join(listeners), nil
+}
+
+// configure makes a daemon. What it records goes to the descriptors from
+// recordFD on.
+func configure(name sidecars.Service, s *settings, recordFD int) (daemon, error) {
+	switch name {
+	case sidecars.Egress:
+		return configureEgress(s, recordFD)
+	case sidecars.Bottles:
+		relay, err := bottles.New(s.config, s.secrets, bottles.Options{
+			Dial: dialHost, Limits: bottles.Limits{Stop: defaultTiming().drain},
+		})
+		return bottlesDaemon{relay}, err
+	}
+	return nil, fmt.Errorf("%s is no daemon", name)
+}
+
+// bottlesDaemon has no policy and records nothing.
+type bottlesDaemon struct{ *bottles.Relay }
+
+// Reload implements daemon.
+func (bottlesDaemon) Reload(sidecars.Config, sidecars.Secrets) error {
+	return errors.New("it has nothing that could change; start another")
+}
+
+// Close implements daemon.
+func (bottlesDaemon) Close() error { return nil }
+
+// egressDaemon closes its ledger.
+type egressDaemon struct {
+	*egress.Proxy
+
+	book *ledger.Ledger
+}
+
+// Close implements daemon.
+func (d egressDaemon) Close() error { return d.book.Close() }
+
+func configureEgress(s *settings, recordFD int) (daemon, error) {
+	pool, err := rootPool(s.roots)
+	if err != nil {
+		return nil, err
+	}
+	book, err := openLedger(s.config, recordFD)
+	if err != nil {
+		return nil, err
 	}
 	proxy, err := egress.New(s.config, s.secrets, egress.Options{
 		Ledger: book, RootCAs: pool, Limits: egress.Limits{Stop: defaultTiming().drain},
@@ -167,15 +221,12 @@ func prepare(control *os.File) (*egress.Proxy, *ledger.Ledger, *joined, error) {
 	if err == nil {
 		err = book.Start()
 	}
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	return proxy, book, join(listeners), nil
+	return egressDaemon{proxy, book}, err
 }
 
 // openLedger takes over the files of the ledger. While one daemon replaces
 // another, both write to it.
-func openLedger(cfg sidecars.Config) (*ledger.Ledger, error) {
+func openLedger(cfg sidecars.Config, recordFD int) (*ledger.Ledger, error) {
 	o, err := egress.LedgerOptions(cfg)
 	if err != nil {
 		return nil, err
@@ -194,7 +245,7 @@ func listenerFromFD(fd int) (net.Listener, error) {
 }
 
 // serveUntil serves until the init says "drain", sends SIGTERM or is gone.
-func serveUntil(proxy *egress.Proxy, listener *joined, control io.ReadWriter, stop <-chan os.Signal) error {
+func serveUntil(d daemon, listener *joined, control io.ReadWriter, stop <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	orders := make(chan struct{})
@@ -214,7 +265,7 @@ func serveUntil(proxy *egress.Proxy, listener *joined, control io.ReadWriter, st
 					return
 				}
 				s := m.settings()
-				if writeAnswer(control, proxy.Reload(s.config, s.secrets)) != nil {
+				if writeAnswer(control, d.Reload(s.config, s.secrets)) != nil {
 					return
 				}
 			}
@@ -232,11 +283,11 @@ func serveUntil(proxy *egress.Proxy, listener *joined, control io.ReadWriter, st
 		cancel()
 		select {
 		case <-time.After(abortAfter):
-			proxy.Abort()
+			d.Abort()
 		case <-ended:
 		}
 	})
-	err := proxy.Serve(ctx, listener)
+	err := d.Serve(ctx, listener)
 	close(ended)
 	watching.Wait()
 	return err

@@ -100,7 +100,8 @@ func TestSelectDaemons(t *testing.T) {
 		want       string // the daemons, or a part of the error
 		bad        bool
 	}{
-		{name: "unset means all", unset: true, want: "egress"},
+		{name: "unset means all that there are secrets of", unset: true, want: ""},
+		{name: "both", list: "bottles,egress", want: "bottles, egress"},
 		{name: "one", list: "egress", want: "egress"},
 		{name: "blanks and repetitions", list: " egress ,, egress", want: "egress"},
 		{name: "empty", list: "", want: "names no daemon", bad: true},

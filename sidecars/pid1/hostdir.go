@@ -18,7 +18,8 @@ import (
 const newSuffix = ".new"
 
 // WriteConfig writes the directory that is mounted in a sidecar, and makes it
-// when there is none: the configuration, the CA, one file per token, the roots
+// when there is none: the configuration, the CA, one file per token (that of
+// sidecars.Bottles among them), the roots
 // that upstreams are verified with when there are any, and an empty log
 // directory. Each file is replaced atomically, the configuration last.
 //
@@ -132,7 +133,13 @@ func configFiles(cfg sidecars.Config, secrets sidecars.Secrets, roots []byte) ([
 		if err := checkSlot(slot); err != nil {
 			return nil, err
 		}
+		if slot == sidecars.BottlesTokenFile {
+			return nil, fmt.Errorf("token slot %q is the sidecar's own: choose another", slot)
+		}
 		add(sidecars.TokensDir, slot, []byte(token.Reveal()))
+	}
+	if !secrets.BottlesToken.Empty() {
+		add(sidecars.TokensDir, sidecars.BottlesTokenFile, []byte(secrets.BottlesToken.Reveal()))
 	}
 	if len(roots) > 0 {
 		add("", sidecars.RootsFile, roots)

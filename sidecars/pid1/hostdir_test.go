@@ -156,3 +156,28 @@ func TestRemoveSecretsFollowsNoLink(t *testing.T) {
 		t.Errorf("what it led to: %q, %v", data, err)
 	}
 }
+
+// TestBottlesToken has the sidecar's own token written and removed like the
+// others, under a name that no slot can have.
+func TestBottlesToken(t *testing.T) {
+	dir := t.TempDir()
+	cfg, secrets := sample()
+	secrets.BottlesToken = secret.New("of the bottle")
+	if err := WriteConfig(dir, cfg, secrets, nil); err != nil {
+		t.Fatal(err)
+	}
+	name := "tokens/" + sidecars.BottlesTokenFile
+	if got := layout(t, dir)[name]; got != "-rw------- of the bottle" {
+		t.Errorf("%s: %q", name, got)
+	}
+	if err := RemoveSecrets(dir); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := layout(t, dir)[name]; ok {
+		t.Errorf("%s stays: %q", name, got)
+	}
+	secrets.Tokens[sidecars.BottlesTokenFile] = secret.New("x")
+	if err := WriteConfig(dir, cfg, secrets, nil); err == nil {
+		t.Error("a slot has the name of the sidecar's own token")
+	}
+}

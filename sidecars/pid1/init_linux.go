@@ -211,7 +211,10 @@ func (m *machine) start(ctx context.Context) error {
 	if s.config.CACert == "" || s.secrets.CAKey.Empty() {
 		return errNoCA
 	}
-	if err := s.validate(); err != nil {
+	if m.daemons == nil {
+		m.daemons = withSecrets(s)
+	}
+	if err := s.validate(m.daemons); err != nil {
 		return err
 	}
 	if len(s.config.Routes) > 0 && s.trustsNobody() {
@@ -224,19 +227,19 @@ func (m *machine) start(ctx context.Context) error {
 	}
 	waiting, cancel := context.WithTimeout(ctx, m.timing.device)
 	defer cancel()
-	listeners, err := listen(waiting, m.where, sidecars.EgressPort, m.log)
-	if err != nil {
-		return err
-	}
 	spawner, err := newSpawner()
 	if err != nil {
 		return fmt.Errorf("prepare to start daemons: %w", err)
 	}
 	for _, name := range m.daemons {
-		m.services = append(m.services, newService(&launcher{
-			name: name, spawner: spawner, reaper: m.reaper, lines: m.lines,
-			listeners: listeners, records: m.logs.records(), patience: m.timing.start,
-		}, s, m.timing, m.log))
+		l := &launcher{name: name, spawner: spawner, reaper: m.reaper, lines: m.lines, patience: m.timing.start}
+		if l.listeners, err = listen(waiting, m.where, name, m.log); err != nil {
+			return err
+		}
+		if name == sidecars.Egress {
+			l.records = m.logs.records()
+		}
+		m.services = append(m.services, newService(l, s, m.timing, m.log))
 	}
 	go serveStatus(status, m.status)
 	return nil

@@ -19,12 +19,13 @@ import (
 // backlog is how many connections wait while a daemon is restarted.
 const backlog = 512
 
-// listen opens the listeners of egress: one where the guest comes from, and one
+// listen opens the listeners of a daemon: one where the guest comes from, and one
 // on loopback for the question whether it serves. The result are descriptors,
 // which the init keeps for its life and daemons inherit. They are not os.Files,
 // because asking one for its descriptor makes the socket blocking for every
 // process that has it.
-func listen(ctx context.Context, where place, port int, log *slog.Logger) ([]int, error) {
+func listen(ctx context.Context, where place, daemon sidecars.Service, log *slog.Logger) ([]int, error) {
+	port := daemon.Port()
 	local, err := listenTCP(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port)), "lo", log) //nolint:gosec // a port
 	if err != nil {
 		return nil, err
@@ -33,7 +34,7 @@ func listen(ctx context.Context, where place, port int, log *slog.Logger) ([]int
 	if where.device != "" {
 		fd, err = listenDevice(ctx, where.device, port, log)
 	} else {
-		fd, err = listenUnix(where.dir)
+		fd, err = listenUnix(where.dir, SocketName(daemon))
 	}
 	if err != nil {
 		_ = unix.Close(local)
@@ -111,11 +112,11 @@ func listenTCP(at netip.AddrPort, device string, log *slog.Logger) (int, error) 
 // listenUnix listens on a socket that every user may connect to: the relay in
 // the guest is not this user, and the directory is where it is decided who
 // gets there.
-func listenUnix(dir string) (int, error) {
+func listenUnix(dir, name string) (int, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // others must reach the socket
 		return -1, fmt.Errorf("make the directory of sockets: %w", err)
 	}
-	path := filepath.Join(dir, EgressSocket)
+	path := filepath.Join(dir, name)
 	if info, err := os.Lstat(path); err == nil {
 		if info.Mode().Type() != os.ModeSocket {
 			return -1, fmt.Errorf("listen on %s: something that is no socket is there; remove it", path)
@@ -140,12 +141,4 @@ func listenUnix(dir string) (int, error) {
 		return -1, fmt.Errorf("listen on %s: %w", path, err)
 	}
 	return fd, nil
-}
-
-// portOf is where a daemon is asked whether it serves.
-func portOf(s sidecars.Service) int {
-	if s == sidecars.Egress {
-		return sidecars.EgressPort
-	}
-	return 0
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
@@ -28,8 +29,8 @@ func Run(args []string, stdout, stderr io.Writer) (handled bool, code int) {
 	case "reload":
 		return true, runReload(args[2:], stdout, stderr)
 	case "daemon":
-		if len(args) == 3 && args[2] == string(sidecars.Egress) {
-			return true, runDaemon()
+		if len(args) == 3 && slices.Contains(served(), sidecars.Service(args[2])) {
+			return true, runDaemon(sidecars.Service(args[2]))
 		}
 	}
 	return false, 0

@@ -33,9 +33,18 @@ type startMessage struct {
 	Tokens    map[string]string `json:"tokens"`
 	Roots     []byte            `json:"roots"`
 	Listeners int               `json:"listeners"`
+	// BottlesToken is for sidecars.Bottles, everything else for egress.
+	BottlesToken string `json:"bottles_token,omitempty"`
 }
 
-func newStartMessage(s *settings, listeners int) startMessage {
+// newStartMessage gives a daemon what it needs and nothing else.
+func newStartMessage(daemon sidecars.Service, s *settings, listeners int) startMessage {
+	if daemon == sidecars.Bottles {
+		return startMessage{
+			Config: sidecars.Config{Bottle: s.config.Bottle}, Listeners: listeners,
+			BottlesToken: s.secrets.BottlesToken.Reveal(),
+		}
+	}
 	m := startMessage{
 		Config: s.config, CAKey: s.secrets.CAKey.Reveal(), Tokens: map[string]string{},
 		Roots: s.roots, Listeners: listeners,
@@ -51,6 +60,9 @@ func (m startMessage) settings() *settings {
 	s.secrets = sidecars.Secrets{CAKey: secret.New(m.CAKey), Tokens: map[string]secret.Value{}}
 	for slot, token := range m.Tokens {
 		s.secrets.Tokens[slot] = secret.New(token)
+	}
+	if m.BottlesToken != "" {
+		s.secrets.BottlesToken = secret.New(m.BottlesToken)
 	}
 	return s
 }

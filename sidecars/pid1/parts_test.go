@@ -126,11 +126,11 @@ func TestSettingsWiden(t *testing.T) {
 
 func TestSettingsValidate(t *testing.T) {
 	s := newSettings(t, sidecars.Route{Host: "a.test"})
-	if err := s.validate(); err != nil {
+	if err := s.validate(nil); err != nil {
 		t.Errorf("good settings: %v", err)
 	}
 	s.roots = []byte("no PEM")
-	if err := s.validate(); err == nil || !strings.Contains(err.Error(), sidecars.RootsFile) {
+	if err := s.validate(nil); err == nil || !strings.Contains(err.Error(), sidecars.RootsFile) {
 		t.Errorf("bad roots: %v", err)
 	}
 	s.roots = []byte(s.config.CACert)
@@ -138,7 +138,7 @@ func TestSettingsValidate(t *testing.T) {
 		t.Error("roots are not trusted")
 	}
 	s.config.Routes[0].Host = "A.test"
-	if err := s.validate(); err == nil {
+	if err := s.validate(nil); err == nil {
 		t.Error("a bad route was taken")
 	}
 }
@@ -146,7 +146,7 @@ func TestSettingsValidate(t *testing.T) {
 func TestStartMessage(t *testing.T) {
 	s := newSettings(t, sidecars.Route{Host: "a.test", Auth: &sidecars.Auth{Scheme: "Bearer", Slot: "A"}})
 	var wire bytes.Buffer
-	if err := writeStart(&wire, newStartMessage(s, 2)); err != nil {
+	if err := writeStart(&wire, newStartMessage(sidecars.Egress, s, 2)); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(wire.String(), "b-token") {
@@ -160,7 +160,7 @@ func TestStartMessage(t *testing.T) {
 	if got.secrets.CAKey.Reveal() != s.secrets.CAKey.Reveal() || got.secrets.Tokens["A"].Reveal() != "a-token" || got.config.CACert != s.config.CACert {
 		t.Error("it is not what was sent")
 	}
-	if err := got.validate(); err != nil {
+	if err := got.validate(nil); err != nil {
 		t.Errorf("what the daemon got: %v", err)
 	}
 	for name, text := range map[string]string{
@@ -169,6 +169,51 @@ func TestStartMessage(t *testing.T) {
 		if _, err := readStart(strings.NewReader(text)); err == nil {
 			t.Errorf("%s: taken", name)
 		}
+	}
+}
+
+// TestBottles has the token of the way to the MCP server go to its daemon, and
+// nothing else go there.
+func TestBottles(t *testing.T) {
+	s := newSettings(t, sidecars.Route{Host: "a.test", Auth: &sidecars.Auth{Scheme: "Bearer", Slot: "A"}})
+	list := []sidecars.Service{sidecars.Egress, sidecars.Bottles}
+	if err := s.validate(list); err == nil || !strings.Contains(err.Error(), "no token") {
+		t.Errorf("without a token: %v", err)
+	}
+	if got := withSecrets(s); len(got) != 1 || got[0] != sidecars.Egress {
+		t.Errorf("without a token it runs %v", got)
+	}
+	s.secrets.BottlesToken = secret.New("bottles-token")
+	if err := s.validate(list); err != nil {
+		t.Error(err)
+	}
+	if got := withSecrets(s); len(got) != 2 {
+		t.Errorf("with a token it runs %v", got)
+	}
+	var egress, bottles bytes.Buffer
+	for to, m := range map[*bytes.Buffer]startMessage{&egress: newStartMessage(sidecars.Egress, s, 2), &bottles: newStartMessage(sidecars.Bottles, s, 2)} {
+		if err := writeStart(to, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if strings.Contains(egress.String(), "bottles-token") || !strings.Contains(egress.String(), "a-token") {
+		t.Error("egress gets what it has no use for")
+	}
+	if strings.Contains(bottles.String(), "a-token") || strings.Contains(bottles.String(), "PRIVATE KEY") || strings.Contains(bottles.String(), "a.test") {
+		t.Error("bottles gets what it has no use for")
+	}
+	m, err := readStart(&bottles)
+	if err != nil || m.settings().secrets.BottlesToken.Reveal() != "bottles-token" || m.Config.Bottle != "otter" {
+		t.Errorf("it is not what was sent: %v", err)
+	}
+	next := newSettings(t, sidecars.Route{Host: "b.test"})
+	after, err := s.after(next)
+	if err != nil || after.secrets.BottlesToken.Reveal() != "bottles-token" || !s.same(sidecars.Bottles, after) || s.same(sidecars.Egress, after) {
+		t.Errorf("after a reload: %v", err)
+	}
+	next.secrets.BottlesToken = secret.New("another")
+	if after, err = s.after(next); err != nil || s.same(sidecars.Bottles, after) {
+		t.Errorf("another token is the same, %v", err)
 	}
 }
 

@@ -120,6 +120,10 @@ func loadSettings(path string) (*settings, error) {
 		return nil, err
 	}
 	s.secrets.Tokens, err = d.loadTokens()
+	if token, ok := s.secrets.Tokens[sidecars.BottlesTokenFile]; ok {
+		s.secrets.BottlesToken = token
+		delete(s.secrets.Tokens, sidecars.BottlesTokenFile)
+	}
 	return s, err
 }
 

@@ -151,7 +151,7 @@ func TestParseOptions(t *testing.T) {
 		t.Errorf("= %+v, %v", o, err)
 	}
 	o, err = parseOptions(nil, env("", false), nil)
-	if err != nil || o.where.device != "eth1" || o.configDir != DefaultConfigDir || !o.until.IsZero() || len(o.daemons) != 1 {
+	if err != nil || o.where.device != "eth1" || o.configDir != DefaultConfigDir || !o.until.IsZero() || o.daemons != nil {
 		t.Errorf("defaults = %+v, %v", o, err)
 	}
 	for _, args := range [][]string{

@@ -70,7 +70,7 @@ func askAll(ctx context.Context) Report {
 		text := ServiceOK
 		if !daemon.Alive {
 			text = "it does not run"
-		} else if err := askHealth(ctx, portOf(name), report.Bottle); err != nil {
+		} else if err := askHealth(ctx, name, report.Bottle); err != nil {
 			text = printable(err.Error())
 		}
 		report.Services[name] = text
@@ -79,15 +79,20 @@ func askAll(ctx context.Context) Report {
 	return report
 }
 
-// askHealth asks egress for its own page, as the guest would, and demands that
-// it is the proxy of this bottle.
-func askHealth(ctx context.Context, port int, bottle string) error {
+// askHealth asks a daemon for its own page, as the guest would, and demands that
+// it is the one of this bottle. Egress is asked as a proxy.
+func askHealth(ctx context.Context, daemon sidecars.Service, bottle string) error {
 	ctx, cancel := context.WithTimeout(ctx, healthWait)
 	defer cancel()
-	proxy := &url.URL{Scheme: "http", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))}
-	transport := &http.Transport{Proxy: http.ProxyURL(proxy), DisableKeepAlives: true, MaxResponseHeaderBytes: maxStatus}
+	at := &url.URL{Scheme: "http", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(daemon.Port()))}
+	transport := &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: maxStatus}
 	defer transport.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://_egress.local/healthz", http.NoBody)
+	page := at.String() + "/healthz"
+	if daemon == sidecars.Egress {
+		transport.Proxy = http.ProxyURL(at)
+		page = "http://_egress.local/healthz"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, page, http.NoBody)
 	if err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ func (m *machine) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := next.validate(); err != nil {
+	if err := next.validate(m.daemons); err != nil {
 		return err
 	}
 	for _, s := range m.services {

@@ -9,17 +9,17 @@ import (
 )
 
 // served are the daemons that this build has, in the order in which they start.
-func served() []sidecars.Service { return []sidecars.Service{sidecars.Egress} }
+func served() []sidecars.Service { return []sidecars.Service{sidecars.Egress, sidecars.Bottles} }
 
 // planned are those that the contract names and this build has not.
 func planned() []sidecars.Service { return []sidecars.Service{sidecars.Supervise, sidecars.GitGate} }
 
-// selectDaemons reads sidecars.DaemonsEnv. Blanks and repetitions do not
-// matter. A name that is not served is refused: a bottle that counts on a
+// selectDaemons reads sidecars.DaemonsEnv; nil = all that the directory has the
+// secrets of (see withSecrets). Blanks and repetitions do not matter. A name that is not served is refused: a bottle that counts on a
 // daemon must not run without it.
 func selectDaemons(list string, isSet bool) ([]sidecars.Service, error) {
 	if !isSet {
-		return served(), nil
+		return nil, nil
 	}
 	var chosen []sidecars.Service
 	for field := range strings.SplitSeq(list, ",") {
@@ -38,6 +38,15 @@ func selectDaemons(list string, isSet bool) ([]sidecars.Service, error) {
 		return nil, fmt.Errorf("%s names no daemon; name some of: %s; or leave it unset for all", sidecars.DaemonsEnv, names(served()))
 	}
 	return chosen, nil
+}
+
+// withSecrets are the daemons of a sidecar that was told of none: a bottle that
+// may launch no bottles has no token for it.
+func withSecrets(s *settings) []sidecars.Service {
+	if s.secrets.BottlesToken.Empty() {
+		return []sidecars.Service{sidecars.Egress}
+	}
+	return served()
 }
 
 func names(list []sidecars.Service) string {

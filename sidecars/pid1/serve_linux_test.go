@@ -159,7 +159,7 @@ func (b *box) checkSecrets(t *testing.T) {
 func TestUnixSocket(t *testing.T) {
 	b := newBox(t, boxOptions{listen: "unix:/run/bottle-sockets", daemons: " egress , egress"})
 	b.ready()
-	path := fmt.Sprintf("/proc/%d/root/run/bottle-sockets/%s", b.cmd.Process.Pid, EgressSocket)
+	path := fmt.Sprintf("/proc/%d/root/run/bottle-sockets/%s", b.cmd.Process.Pid, SocketName(sidecars.Egress))
 	info, err := os.Stat(path)
 	check(t, err)
 	if info.Mode() != fs.ModeSocket|0o666 {

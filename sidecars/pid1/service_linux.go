@@ -113,6 +113,13 @@ func (s *service) rest(ctx context.Context, pause time.Duration) {
 // takes its place where it cannot: when upstreams are verified with other roots,
 // or when it does not answer.
 func (s *service) change(ctx context.Context, next *settings) error {
+	if s.settings.same(s.name, next) {
+		s.settings, s.main.settings = next, next
+		return nil
+	}
+	if s.name == sidecars.Bottles {
+		return s.replace(ctx, next, false) // its token is for life
+	}
 	if !bytes.Equal(s.settings.roots, next.roots) {
 		return s.replace(ctx, next, s.settings.widens(next))
 	}

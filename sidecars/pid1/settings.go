@@ -2,15 +2,18 @@ package pid1
 
 import (
 	"bytes"
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"reflect"
 	"slices"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/bottles"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/egress"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
@@ -25,14 +28,25 @@ type settings struct {
 	roots []byte
 }
 
-// validate does what a daemon will do with the settings, without serving.
-func (s *settings) validate() error {
+// validate does what egress and the daemons will do with the settings, without
+// serving.
+func (s *settings) validate(daemons []sidecars.Service) error {
 	pool, err := rootPool(s.roots)
 	if err != nil {
 		return err
 	}
-	_, err = egress.New(s.config, s.secrets, egress.Options{Log: io.Discard, RootCAs: pool})
+	if _, err = egress.New(s.config, s.secrets, egress.Options{Log: io.Discard, RootCAs: pool}); err != nil {
+		return err
+	}
+	if slices.Contains(daemons, sidecars.Bottles) {
+		_, err = bottles.New(s.config, s.secrets, bottles.Options{Dial: dialHost})
+	}
 	return err
+}
+
+// dialHost reaches the host's MCP server.
+func dialHost(ctx context.Context) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, "unix", HostSocket)
 }
 
 // rootPool is nil for the image's own roots.
@@ -68,7 +82,10 @@ func (s *settings) after(next *settings) (*settings, error) {
 	tokens := map[string]secret.Value{}
 	maps.Copy(tokens, s.secrets.Tokens)
 	maps.Copy(tokens, next.secrets.Tokens)
-	merged.secrets = sidecars.Secrets{CAKey: s.secrets.CAKey, Tokens: tokens}
+	merged.secrets = sidecars.Secrets{CAKey: s.secrets.CAKey, Tokens: tokens, BottlesToken: next.secrets.BottlesToken}
+	if merged.secrets.BottlesToken.Empty() {
+		merged.secrets.BottlesToken = s.secrets.BottlesToken
+	}
 	if merged.roots == nil {
 		merged.roots = s.roots
 	}
@@ -90,6 +107,12 @@ func (s *settings) widens(next *settings) bool {
 		}
 	}
 	return true
+}
+
+// same reports whether a daemon has no use for next: what it knows stays as it is.
+// Egress is always told, which is how a reload is seen to work.
+func (s *settings) same(daemon sidecars.Service, next *settings) bool {
+	return daemon == sidecars.Bottles && s.secrets.BottlesToken.Reveal() == next.secrets.BottlesToken.Reveal()
 }
 
 // usedTokens are those that a route injects. Others reach no daemon.
