@@ -138,7 +138,7 @@ func servedPorts(at backend.Endpoints) []int {
 		return nil
 	}
 	var out []int
-	for _, service := range []string{at.Supervise, at.GitGate} {
+	for _, service := range []string{at.Supervise, at.GitGate, at.Bottles} {
 		u, err := url.Parse(service)
 		if err != nil || service == "" || u.Hostname() != proxy.Hostname() {
 			continue

@@ -11,6 +11,7 @@ import (
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/provision/selftest"
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
 
 func (s *suite) isolation(t *testing.T) {
@@ -41,6 +42,9 @@ func (b *bottle) selfTest(t *testing.T, user string) {
 	spec := selftest.For(b.s.caps.Guest)
 	spec.HostAddresses, spec.ProxyURL, spec.BottleID = b.s.caps.HostAddresses, b.endpoints.Egress, string(b.id)
 	spec.AllowedHost, spec.Canary = allowedHost, b.s.Canary
+	if b.endpoints.Bottles != "" {
+		spec.SidecarPorts = []int{sidecars.BottlesPort}
+	}
 	spec.SecretPaths = append(append(spec.SecretPaths, secret), b.s.SecretPaths...)
 	spec.Timeout *= 3 // the machine is busy with tests
 	if user == "root" {

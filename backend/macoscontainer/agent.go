@@ -16,7 +16,7 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/backend/command"
 	"github.com/bottle-mcp/bottle-mcp/backend/macoscontainer/cli"
 	"github.com/bottle-mcp/bottle-mcp/backend/vmguest"
-	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/pid1"
 )
 
 // Bounds of a guest.
@@ -94,7 +94,10 @@ func (b *Backend) agentRequest(r record, spec backend.AgentSpec) (cli.RunRequest
 	}
 	var relays map[int]string
 	if r.Topology == socket {
-		relays = map[int]string{sidecars.EgressPort: guestSockets + "/" + egressSocket}
+		relays = map[int]string{}
+		for _, svc := range r.Services {
+			relays[svc.Port()] = guestSockets + "/" + pid1.SocketName(svc)
+		}
 	}
 	idle := vmguest.IdleArgv(min(agentSleepSeconds*time.Second, time.Until(r.Expires)), relays)
 	req := cli.RunRequest{
@@ -107,7 +110,9 @@ func (b *Backend) agentRequest(r record, spec backend.AgentSpec) (cli.RunRequest
 		Mounts:  []cli.Mount{{Host: filepath.Join(b.dir(r.ID), guestDir), Guest: guestMount, ReadOnly: true}},
 	}
 	if r.Topology == socket {
-		req.Mounts = append(req.Mounts, cli.Mount{Host: filepath.Join(r.Sockets, egressSocket), Guest: relays[sidecars.EgressPort]})
+		for _, svc := range r.Services {
+			req.Mounts = append(req.Mounts, cli.Mount{Host: r.socketOf(svc), Guest: relays[svc.Port()]})
+		}
 	} else {
 		req.Networks = []string{roleInternal.name(r.ID)}
 	}

@@ -190,7 +190,7 @@ func (b *Backend) judgeNetworks(ctx context.Context) backend.Finding {
 func capabilities(topo topology) backend.Capabilities {
 	c := backend.Capabilities{
 		Isolation: []string{isolationVM},
-		Services:  []sidecars.Service{sidecars.Egress},
+		Services:  []sidecars.Service{sidecars.Egress, sidecars.Bottles},
 		MultiUser: true,
 		Images:    true,
 		TTY:       true,
@@ -219,7 +219,7 @@ func capabilities(topo topology) backend.Capabilities {
 			", where the agent has no network at all, and launch again"
 		c.Walls = append(c.Walls, "agent on a host-only network of its own; what that lets through is tested at every launch")
 	} else {
-		c.Walls = append(c.Walls, "agent without any network; one relayed UNIX socket leads to the sidecar")
+		c.Walls = append(c.Walls, "agent without any network; a relayed UNIX socket for each service leads to the sidecar")
 	}
 	return c
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -146,8 +145,12 @@ func (o objects) sidecarUnchanged(r record) bool {
 	}
 	if r.Topology == socket {
 		// The engine's relay takes the socket with it when it gives up.
-		_, err := os.Lstat(filepath.Join(r.Sockets, egressSocket))
-		return err == nil
+		for _, svc := range r.Services {
+			if _, err := os.Lstat(r.socketOf(svc)); err != nil {
+				return false
+			}
+		}
+		return true
 	}
 	return internalAddress(c, r.ID) == r.SidecarAddress
 }

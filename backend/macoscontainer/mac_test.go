@@ -38,7 +38,7 @@ func TestMac(t *testing.T) {
 	if os.Getenv(envMac) != "1" {
 		t.Skip("needs a Mac with Apple's container: set " + envMac + "=1 there, see docs/macos.md")
 	}
-	m := &realMac{report: reportDir(t), twin: buildTwin(t)}
+	m := &realMac{report: reportDir(t), twin: buildTwin(t, "cmd/bottle-mcp"), ask: buildTwin(t, "backend/backendtest/ask/program")}
 	t.Run("check", m.check)
 	t.Run("documents", m.documents)
 	t.Run("refused lines", m.refusedLines)
@@ -50,7 +50,7 @@ func TestMac(t *testing.T) {
 					b := m.backend(t, topo)
 					return backendtest.Bed{
 						Backend: b, Owner: b.cfg.Owner, SecretPaths: []string{b.cfg.BottlesDir},
-						Canary: macCanaryOf(topo), OwnRoot: true, LaunchTime: 30 * time.Second,
+						Canary: macCanaryOf(topo), OwnRoot: true, LaunchTime: 30 * time.Second, Ask: m.ask,
 					}
 				})
 			})
@@ -76,11 +76,11 @@ func reportDir(t *testing.T) string {
 	return dir
 }
 
-// buildTwin builds the program that guests run.
-func buildTwin(t *testing.T) string {
+// buildTwin builds a program that guests run.
+func buildTwin(t *testing.T, command string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "bottle-mcp-linux-arm64")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", path, "github.com/bottle-mcp/bottle-mcp/cmd/bottle-mcp")
+	path := filepath.Join(t.TempDir(), filepath.Base(command)+"-linux-arm64")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", path, "github.com/bottle-mcp/bottle-mcp/"+command)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=arm64")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build the guests' program: %v: %s", err, out)
@@ -88,7 +88,7 @@ func buildTwin(t *testing.T) string {
 	return path
 }
 
-type realMac struct{ report, twin string }
+type realMac struct{ report, twin, ask string }
 
 // engine runs the container program that the backend runs.
 func (m *realMac) engine(ctx context.Context, argv ...string) *exec.Cmd {

@@ -34,8 +34,10 @@ type record struct {
 	Created  time.Time          `json:"created"`
 	Expires  time.Time          `json:"expires"`
 	// Sockets is the bottle's directory of sockets; "" = none.
-	Sockets   string            `json:"sockets,omitempty"`
-	Endpoints backend.Endpoints `json:"endpoints"`
+	Sockets string `json:"sockets,omitempty"`
+	// HostSocket is the host's MCP server's; "" = the bottle has no way there.
+	HostSocket string            `json:"host_socket,omitempty"`
+	Endpoints  backend.Endpoints `json:"endpoints"`
 	// Account is who works in the guest, once it runs.
 	Account backend.Account `json:"account"`
 	// SidecarAddress is the sidecar's on the internal network.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/pid1"
 )
 
 func bed(t *testing.T) *Backend {
@@ -109,7 +110,7 @@ func TestSweepForeign(t *testing.T) {
 func TestSocketPath(t *testing.T) {
 	b := New(Config{BottlesDir: "/Users/somebody-with-a-long-name/.local/state/bottle-mcp/bottles", Owner: "me"})
 	id := backend.ID("abcdefghijklmnopqrstuvwxyz0123456789-abc")
-	path := filepath.Join(b.socketDir(id), egressSocket)
+	path := filepath.Join(b.socketDir(id), pid1.SocketName(sidecars.Egress))
 	if len(path) > 100 {
 		t.Errorf("%s has %d bytes; macOS allows 104 with the NUL", path, len(path))
 	}

@@ -9,9 +9,12 @@ import (
 	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/backend/macoscontainer/cli"
 	"github.com/bottle-mcp/bottle-mcp/backend/vmguest"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/ca"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/pid1"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
 
 func recordOf(b *Backend, topo topology) record {
@@ -91,6 +94,45 @@ func TestAgentRequest(t *testing.T) {
 	})
 }
 
+// TestBottlesRequests has the way to the host's MCP server be one socket for the
+// sidecar, and for an agent without a network one more relay.
+func TestBottlesRequests(t *testing.T) {
+	b := bed(t)
+	for _, topo := range []topology{twoNetwork, socket} {
+		t.Run(string(topo), func(t *testing.T) {
+			r := recordOf(b, topo)
+			r.Services = append(r.Services, sidecars.Bottles)
+			r.HostSocket = "/state/mcp/0123/mcp.sock"
+			side := b.sidecarRequest(r, "image", nil)
+			if !slices.Contains(side.Mounts, cli.Mount{Host: r.HostSocket, Guest: pid1.HostSocket}) || len(side.Mounts) != 2 {
+				t.Errorf("the sidecar's mounts: %+v", side.Mounts)
+			}
+			if !slices.Contains(side.Env, "BOT_BOTTLE_SIDECAR_DAEMONS=egress,bottles") {
+				t.Errorf("environment %q", side.Env)
+			}
+			agent, err := b.agentRequest(r, backend.AgentSpec{ID: "task", Image: "image"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range agent.Mounts {
+				if m.Host == r.HostSocket {
+					t.Error("the agent has the host's socket")
+				}
+			}
+			if topo == socket && (len(side.Sockets) != 2 || len(agent.Mounts) != 3 || !slices.Contains(agent.Args, "9101=/s/bottles.sock")) {
+				t.Errorf("sockets %+v, mounts %+v, arguments %q", side.Sockets, agent.Mounts, agent.Args)
+			}
+		})
+	}
+}
+
+func withWay(path, token string) func(*backend.SidecarSpec) {
+	return func(s *backend.SidecarSpec) {
+		s.Services = append(s.Services, sidecars.Bottles)
+		s.HostSocket, s.Secrets.BottlesToken = path, secret.New(token)
+	}
+}
+
 // TestAdmissible has what is refused before anything is created.
 func TestAdmissible(t *testing.T) {
 	cert, key, err := ca.NewAuthority("task", time.Now().Add(time.Hour))
@@ -105,6 +147,11 @@ func TestAdmissible(t *testing.T) {
 		{"good", func(*backend.SidecarSpec) {}, ""},
 		{"repositories", func(s *backend.SidecarSpec) { s.Services = append(s.Services, sidecars.GitGate) }, gateReason},
 		{"supervise", func(s *backend.SidecarSpec) { s.Services = append(s.Services, sidecars.Supervise) }, "cannot serve"},
+		{"bottles", withWay("/s/mcp.sock", "token"), ""},
+		{"bottles without a token", withWay("/s/mcp.sock", ""), "no token"},
+		{"bottles without a socket", withWay("", "token"), "absolute path"},
+		{"a socket that is no mount", withWay("/s:x/mcp.sock", "token"), "without ':'"},
+		{"a long socket", withWay("/"+strings.Repeat("s", 103), "token"), "shorter --state-dir"},
 		{"expired", func(s *backend.SidecarSpec) { s.Expires = time.Now() }, "expired"},
 		{"id", func(s *backend.SidecarSpec) { s.ID = "../x" }, "not valid"},
 		{"routes", func(s *backend.SidecarSpec) { s.Config.Routes = []sidecars.Route{{Host: "a b"}} }, "configure the sidecar"},

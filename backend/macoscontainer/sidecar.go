@@ -10,13 +10,16 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/backend/command"
 	"github.com/bottle-mcp/bottle-mcp/backend/macoscontainer/cli"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/bottles"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/egress"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/pid1"
@@ -28,8 +31,10 @@ const (
 	// sidecarSockets is on its root filesystem, where the engine looks, and
 	// short: the engine puts up to 75 bytes before it, and 107 are a socket's.
 	sidecarSockets = "/s"
-	egressSocket   = pid1.EgressSocket
 )
+
+// maxHostSocket is the longest path of a socket on macOS, without its NUL.
+const maxHostSocket = 103
 
 // The sidecar holds one connection table and a CA; a virtual machine with less
 // than 200 MiB is refused by the engine.
@@ -58,6 +63,9 @@ func (b *Backend) StartSidecar(ctx context.Context, spec backend.SidecarSpec) (b
 	if topo == socket {
 		r.Sockets = b.socketDir(spec.ID)
 	}
+	if slices.Contains(spec.Services, sidecars.Bottles) {
+		r.HostSocket = spec.HostSocket
+	}
 	if err := b.reserve(r); err != nil {
 		return backend.Endpoints{}, err
 	}
@@ -85,6 +93,10 @@ func (b *Backend) admissible(ctx context.Context, spec backend.SidecarSpec) erro
 	for _, svc := range spec.Services {
 		switch svc {
 		case sidecars.Egress:
+		case sidecars.Bottles:
+			if err := leads(spec); err != nil {
+				return fmt.Errorf("configure the sidecar of bottle %s: %w", spec.ID, err)
+			}
 		case sidecars.GitGate:
 			return fmt.Errorf("backend %s refuses bottle %s, which declares git repositories: %s; use another backend, or take the repositories out", Name, spec.ID, gateReason)
 		default:
@@ -94,6 +106,22 @@ func (b *Backend) admissible(ctx context.Context, spec backend.SidecarSpec) erro
 	// The sidecar would say the same, later.
 	if _, err := egress.New(spec.Config, spec.Secrets, egress.Options{Log: io.Discard}); err != nil {
 		return fmt.Errorf("configure the sidecar of bottle %s: %w", spec.ID, err)
+	}
+	return nil
+}
+
+// leads says early what the sidecar, or the engine, would say later.
+func leads(spec backend.SidecarSpec) error {
+	_, err := bottles.New(spec.Config, spec.Secrets, bottles.Options{
+		Dial: func(context.Context) (net.Conn, error) { return nil, net.ErrClosed },
+	})
+	switch path := spec.HostSocket; {
+	case err != nil:
+		return err
+	case !filepath.IsAbs(path) || strings.ContainsRune(path, ':'):
+		return fmt.Errorf("the socket of the host's MCP server is at %.120q: it needs an absolute path without ':', so name another --state-dir", path)
+	case len(path) > maxHostSocket:
+		return fmt.Errorf("the path %.120q of the host's MCP server has %d bytes and a socket's may have %d: name a shorter --state-dir", path, len(path), maxHostSocket)
 	}
 	return nil
 }
@@ -164,6 +192,13 @@ func (b *Backend) writeSidecarFiles(spec backend.SidecarSpec, r record) error {
 			return fmt.Errorf("make the egress log: %w", err)
 		}
 	}
+	if r.HostSocket != "" {
+		// The sidecar's end gets its mode, and the daemon is another user there.
+		// The directory around it keeps other users of the host away.
+		if err := os.Chmod(r.HostSocket, 0o666); err != nil { //nolint:gosec // see above
+			return fmt.Errorf("open the socket of the host's MCP server: %w", err)
+		}
+	}
 	if r.Sockets == "" {
 		return nil
 	}
@@ -201,12 +236,17 @@ func (b *Backend) sidecarRequest(r record, image string, resolvers []netip.Addr)
 		CPUs: sidecarCPUs, MemoryBytes: sidecarMemory, Ulimits: []string{"core=0:0"},
 		Mounts: []cli.Mount{{Host: filepath.Join(b.dir(r.ID), sidecarDir), Guest: sidecarConfig}},
 	}
+	if r.HostSocket != "" {
+		req.Mounts = append(req.Mounts, cli.Mount{Host: r.HostSocket, Guest: pid1.HostSocket})
+	}
 	for _, a := range resolvers {
 		req.DNS = append(req.DNS, a.String())
 	}
 	if r.Topology == socket {
 		init.Listen = "unix:" + sidecarSockets
-		req.Sockets = []cli.PublishSocket{{Host: filepath.Join(r.Sockets, egressSocket), Guest: sidecarSockets + "/" + egressSocket}}
+		for _, svc := range r.Services {
+			req.Sockets = append(req.Sockets, cli.PublishSocket{Host: r.socketOf(svc), Guest: sidecarSockets + "/" + pid1.SocketName(svc)})
+		}
 	} else {
 		req.Networks = append(req.Networks, roleInternal.name(r.ID))
 	}
@@ -243,14 +283,27 @@ func (b *Backend) awaitReady(ctx context.Context, r *record) error {
 		return b.withLogs(ctx, name, err)
 	}
 	if r.Topology == socket {
-		return b.openSocket(r)
+		return b.openSockets(r)
 	}
 	r.SidecarAddress = internalAddress(c, r.ID)
-	r.Endpoints = backend.Endpoints{
-		Egress:  "http://" + net.JoinHostPort(r.SidecarAddress, strconv.Itoa(sidecars.EgressPort)),
-		NoProxy: []string{r.SidecarAddress},
-	}
+	r.Endpoints = endpoints(r.SidecarAddress, r.Services)
+	r.Endpoints.NoProxy = []string{r.SidecarAddress}
 	return nil
+}
+
+// endpoints are the services at an address, as the agent sees them.
+func endpoints(address string, services []sidecars.Service) backend.Endpoints {
+	var e backend.Endpoints
+	for _, svc := range services {
+		url := "http://" + net.JoinHostPort(address, strconv.Itoa(svc.Port()))
+		switch svc {
+		case sidecars.Egress:
+			e.Egress = url
+		case sidecars.Bottles:
+			e.Bottles = url + sidecars.BottlesPath
+		}
+	}
+	return e
 }
 
 // ready asks the daemons from inside. The answer is the sidecar's own word, in

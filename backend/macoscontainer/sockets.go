@@ -6,13 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/pid1"
 )
 
 // guestSockets is where the relayed sockets are in the agent.
@@ -40,10 +39,25 @@ func makeSocketDir(dir string) error {
 	return nil
 }
 
-// openSocket lets the guest's relay use the published socket: the guest sees
-// its mode. The directory around it keeps other users of the host away.
-func (b *Backend) openSocket(r *record) error {
-	path := filepath.Join(r.Sockets, egressSocket)
+// socketOf is where a service of the sidecar is on the host.
+func (r record) socketOf(svc sidecars.Service) string {
+	return filepath.Join(r.Sockets, pid1.SocketName(svc))
+}
+
+// openSockets lets the guest's relays use the published sockets.
+func (b *Backend) openSockets(r *record) error {
+	for _, svc := range r.Services {
+		if err := openSocket(r.socketOf(svc)); err != nil {
+			return err
+		}
+	}
+	r.Endpoints = endpoints("127.0.0.1", r.Services)
+	return nil
+}
+
+// openSocket opens one to everybody: the guest sees its mode. The directory
+// around it keeps other users of the host away.
+func openSocket(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("the engine published no socket at %s: use topology %s, or update Apple's container", path, twoNetwork)
@@ -54,6 +68,5 @@ func (b *Backend) openSocket(r *record) error {
 	if err := os.Chmod(path, 0o666); err != nil { //nolint:gosec // see above
 		return fmt.Errorf("open the published socket: %w", err)
 	}
-	r.Endpoints = backend.Endpoints{Egress: "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(sidecars.EgressPort))}
 	return nil
 }

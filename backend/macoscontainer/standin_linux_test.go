@@ -16,19 +16,25 @@ import (
 
 // program is the static build of this program that guests of the tests run.
 // The test binary itself may be linked with C.
-var program = sync.OnceValues(func() (string, error) {
+var program = sync.OnceValues(func() (string, error) { return build("cmd/bottle-mcp") })
+
+// askProgram is the guests' HTTP client.
+var askProgram = sync.OnceValues(func() (string, error) { return build("backend/backendtest/ask/program") })
+
+// build builds a command of this module for Linux.
+func build(command string) (string, error) {
 	dir, err := os.MkdirTemp("", "bottle-mcp-")
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "bottle-mcp")
-	cmd := exec.Command("go", "build", "-o", path, "github.com/bottle-mcp/bottle-mcp/cmd/bottle-mcp")
+	path := filepath.Join(dir, filepath.Base(command))
+	cmd := exec.Command("go", "build", "-o", path, "github.com/bottle-mcp/bottle-mcp/"+command)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", &exec.Error{Name: string(out), Err: err}
 	}
 	return path, nil
-})
+}
 
 // standin is a backend on the stand-in, in a directory of its own.
 type standin struct {
@@ -67,13 +73,17 @@ func newStandin(t *testing.T, settings map[string]string) *standin {
 
 // TestConformance runs the suite every backend passes, on real containers.
 func TestConformance(t *testing.T) {
+	ask, err := askProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, topo := range []topology{twoNetwork, socket} {
 		t.Run(string(topo), func(t *testing.T) {
 			backendtest.Run(t, func(t *testing.T) backendtest.Bed {
 				s := newStandin(t, map[string]string{EnvTopology: string(topo)})
 				return backendtest.Bed{
 					Backend: s, Owner: s.cfg.Owner, SecretPaths: []string{s.cfg.BottlesDir},
-					Canary: canary(topo), OwnRoot: true, LaunchTime: 10 * time.Second,
+					Canary: canary(topo), OwnRoot: true, LaunchTime: 10 * time.Second, Ask: ask,
 				}
 			})
 		})

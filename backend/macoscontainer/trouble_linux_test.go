@@ -16,6 +16,8 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/backend/macoscontainer/cli"
 	"github.com/bottle-mcp/bottle-mcp/evals/applecontainer/world"
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/pid1"
 )
 
 // TestImageFaults lets every call of a build and of loading the sidecar's image
@@ -161,7 +163,7 @@ func TestLongestID(t *testing.T) {
 			}
 			// The engine puts the container's root before the socket's path.
 			const before = "/run/container//rootfs"
-			if n := len(before) + len(roleSidecar.name(id)) + len(sidecarSockets) + 1 + len(egressSocket); n > 107 {
+			if n := len(before) + len(roleSidecar.name(id)) + len(sidecarSockets) + 1 + len(pid1.SocketName(sidecars.Bottles)); n > 107 {
 				t.Errorf("a socket's path has %d bytes in the engine", n)
 			}
 		})

@@ -195,7 +195,18 @@ func TestHostGone(t *testing.T) {
 	h.respond(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
 	h.listen(t)
 	ask(502, "token_refused")
-	h.respond(func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) })
+	// A relay of the engine takes connections also when nobody is behind it.
+	h.respond(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	ask(503, "server_not_running")
+	h.respond(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(conn, "SSH-2.0-x\r\n")
+		_ = conn.Close()
+	})
 	ask(502, "server_failed")
 }
 

@@ -36,8 +36,12 @@ var sidecarDirs = []tar.Header{
 	{Name: "tmp/", Mode: 0o1777},
 }
 
-// sidecarBinary is our binary in the sidecar's root.
-const sidecarBinary = "bottle-mcp"
+// What else is in the sidecar's root: our binary, and an empty file where the
+// socket of the host's MCP server is mounted, since the root may be read-only.
+const (
+	sidecarBinary = "bottle-mcp"
+	sidecarHost   = "run/mcp.sock"
+)
 
 // sidecarIndex is the sidecar image for one architecture: an empty root with
 // our binary in it. The layer is not compressed: it never travels, and the
@@ -87,7 +91,11 @@ func sidecarLayer(binary []byte) (v1.Layer, error) {
 			return nil, err
 		}
 	}
-	err := w.WriteHeader(&tar.Header{
+	err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: sidecarHost, Mode: 0o644, ModTime: epoch(), Format: tar.FormatUSTAR})
+	if err != nil {
+		return nil, err
+	}
+	err = w.WriteHeader(&tar.Header{
 		Typeflag: tar.TypeReg, Name: sidecarBinary, Mode: 0o755, Size: int64(len(binary)),
 		ModTime: epoch(), Format: tar.FormatUSTAR,
 	})

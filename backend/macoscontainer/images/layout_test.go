@@ -152,6 +152,7 @@ func checkImage(t *testing.T, index v1.ImageIndex, arch string, binary []byte) {
 	want := []string{
 		"drwxr-xr-x dev/", "drwxr-xr-x etc/", "drwxr-xr-x proc/", "drwxr-xr-x run/", "drwxr-xr-x run/bottle/",
 		"drwxr-xr-x s/", "drwxr-xr-x sys/", "dtrwxrwxrwx tmp/",
+		fmt.Sprintf("-rw-r--r-- run/mcp.sock %x", sha256.Sum256(nil)),
 		fmt.Sprintf("-rwxr-xr-x bottle-mcp %x", sha256.Sum256(binary)),
 	}
 	if !slices.Equal(got, want) {

@@ -76,7 +76,7 @@ func TestPodmanLoadsSidecar(t *testing.T) {
 		t.Errorf("another binary in the image, %v", err)
 	}
 	for path, mode := range map[string]os.FileMode{
-		"bottle-mcp": 0o755, "etc": os.ModeDir | 0o755, "run/bottle": os.ModeDir | 0o755,
+		"bottle-mcp": 0o755, "etc": os.ModeDir | 0o755, "run/bottle": os.ModeDir | 0o755, "run/mcp.sock": 0o644,
 		"s": os.ModeDir | 0o755, "tmp": os.ModeDir | os.ModeSticky | 0o777,
 	} {
 		if info, err := os.Lstat(filepath.Join(string(root), path)); err != nil || info.Mode() != mode {
