@@ -163,7 +163,10 @@ func send(t testing.TB, req *http.Request) (int, http.Header, string) {
 
 // raw sends bytes and returns the status of the first answer, 0 when there is
 // none.
-func (b *bed) raw(t testing.TB, request string) int {
+func (b *bed) raw(t testing.TB, request string) int { return b.rawAll(t, request, 1)[0] }
+
+// rawAll is raw for n answers.
+func (b *bed) rawAll(t testing.TB, request string, n int) []int {
 	t.Helper()
 	conn, err := net.Dial("tcp", b.addr)
 	if err != nil {
@@ -173,13 +176,18 @@ func (b *bed) raw(t testing.TB, request string) int {
 	_ = conn.SetDeadline(time.Now().Add(testWait))
 	// Not half closed: net/http takes that for a client that left.
 	_, _ = io.WriteString(conn, request)
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		return 0
+	from := bufio.NewReader(conn)
+	out := make([]int, n)
+	for i := range out {
+		resp, err := http.ReadResponse(from, nil)
+		if err != nil {
+			return out
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		out[i] = resp.StatusCode
 	}
-	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, resp.Body)
-	return resp.StatusCode
+	return out
 }
 
 // rawBody is a POST with what a test has to say of its body.

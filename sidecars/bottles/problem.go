@@ -4,16 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"strconv"
-	"syscall"
 )
 
 // errToken is the server's answer to a token that it does not know.
 var errToken = errors.New("the server does not know the token")
 
-// unreachableError is a failed dial.
+// unreachableError means that nobody is there: the dial failed, or, where an
+// engine's relay takes connections in the server's place, not a byte came back.
 type unreachableError struct{ err error }
 
 func (e *unreachableError) Error() string {
@@ -41,8 +40,9 @@ func busy() *problem {
 // explain says what an exchange with the server failed of. Details stay here:
 // they name the host's things.
 func explain(err error) *problem {
+	var unreachable *unreachableError
 	switch {
-	case unanswered(err):
+	case errors.As(err, &unreachable):
 		return &problem{
 			status: http.StatusServiceUnavailable, reason: "server_not_running", retryAfter: 5,
 			text: "the server that launched this bottle is not running, so no bottle can be launched or used now; go on without, try again later, or ask the operator to start `bottle-mcp serve`",
@@ -59,14 +59,6 @@ func explain(err error) *problem {
 		status: http.StatusBadGateway, reason: "server_failed", retryAfter: 5,
 		text: "the server that launched this bottle broke off its answer; see with list what came of the call, then try again",
 	}
-}
-
-// unanswered reports whether nobody is there: the dial failed, or, where an
-// engine's relay takes connections in the server's place, not a byte came back.
-func unanswered(err error) bool {
-	var unreachable *unreachableError
-	return errors.As(err, &unreachable) || errors.Is(err, io.EOF) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // code is a server error's in JSON-RPC.

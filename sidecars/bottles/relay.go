@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/http/httputil"
 	"sync/atomic"
 
@@ -29,7 +30,7 @@ type Relay struct {
 	token    secret.Value
 	limits   Limits
 	proxy    *httputil.ReverseProxy
-	upstream *http.Transport
+	upstream upstream
 	slots    chan struct{}
 	server   *http.Server
 	served   atomic.Bool
@@ -47,7 +48,7 @@ func New(cfg sidecars.Config, secrets sidecars.Secrets, o Options) (*Relay, erro
 	}
 	r := &Relay{bottle: cfg.Bottle, token: secrets.BottlesToken, limits: o.Limits.withDefaults()}
 	r.slots = make(chan struct{}, r.limits.Requests)
-	r.upstream = r.newTransport(o.Dial)
+	r.upstream = upstream{r.newTransport(o.Dial)}
 	r.proxy = r.newProxy()
 	r.server = r.newServer()
 	return r, nil
@@ -61,16 +62,28 @@ func (r *Relay) newTransport(dial func(context.Context) (net.Conn, error)) *http
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			ctx, cancel := context.WithTimeout(ctx, r.limits.Dial)
 			defer cancel()
-			conn, err := dial(ctx)
-			if err != nil {
-				return nil, &unreachableError{err}
-			}
-			return conn, nil
+			return dial(ctx)
 		},
 		DisableKeepAlives:      true,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: int64(r.limits.HeadBytes),
 	}
+}
+
+// upstream tells a server that is not there from one that fails.
+type upstream struct{ *http.Transport }
+
+// RoundTrip implements http.RoundTripper.
+func (u upstream) RoundTrip(req *http.Request) (*http.Response, error) {
+	var answered atomic.Bool
+	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GotFirstResponseByte: func() { answered.Store(true) },
+	})
+	resp, err := u.Transport.RoundTrip(req.WithContext(ctx))
+	if err != nil && !answered.Load() && req.Context().Err() == nil {
+		return nil, &unreachableError{err}
+	}
+	return resp, err
 }
 
 func (r *Relay) newServer() *http.Server {
