@@ -108,8 +108,11 @@ func FuzzRequest(f *testing.F) {
 			t.Error("the answer holds the token")
 		}
 		checkSeen(t, b.host, b.requests())
-		if status, _, _ := b.post(t, "{}"); status != 200 {
-			t.Errorf("afterwards it answers %d", status)
+		for end := time.Now().Add(testWait); b.raw(t, rawBody("Content-Length: 2\r\n", "{}")) != 200; {
+			if time.Now().After(end) { // its times are short, and the machine may be busy
+				t.Fatal("afterwards it does not serve")
+			}
 		}
+		b.requests()
 	})
 }
