@@ -51,6 +51,7 @@ type decoders struct {
 	runs     [runKinds]runReader
 	escapes  escapeReader
 	wide     wideReader
+	fields   fieldReader
 	inflated []*inflater
 	// begun tells that the first bytes have been looked at for compression that
 	// has no unmistakable mark.
@@ -63,6 +64,7 @@ func (d *decoders) reset() {
 	}
 	d.escapes.reset()
 	d.wide.reset()
+	d.fields.reset()
 	d.begun = false
 }
 
@@ -81,6 +83,9 @@ func (v *view) decode(last bool) {
 	}
 	d.escapes.read(v)
 	d.wide.read(v, last)
+	if v.s.hides {
+		d.fields.read(v, last)
+	}
 	v.head(last)
 	kept := d.inflated[:0]
 	for _, f := range d.inflated {

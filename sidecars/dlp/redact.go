@@ -26,23 +26,20 @@ func (s *Scanner) Redact(o StreamOptions, text []byte) ([]byte, []Finding, error
 	var all []Finding
 	for range mostRounds {
 		found := s.ScanWith(o, out)
-		dirty := false
+		if Decide(found, OnMatchRedact) == Pass {
+			return out, all, nil
+		}
+		done := 0
 		for _, f := range found {
-			switch verdict(f, OnMatchRedact) {
-			case Pass:
-				continue
-			case Redact:
-			default:
-				return nil, append(all, found...), ErrNotRedactable
-			}
-			dirty = true
-			all = append(all, f)
-			if !overwrite(out, f) {
-				return nil, all, ErrNotRedactable
+			if v := verdict(f, OnMatchRedact); v == Redact && overwrite(out, f) {
+				done++
+			} else if v == Refuse {
+				done = -len(found)
 			}
 		}
-		if !dirty {
-			return out, all, nil
+		all = append(all, found...)
+		if done <= 0 {
+			break
 		}
 	}
 	return nil, all, ErrNotRedactable

@@ -39,6 +39,7 @@ type Scanner struct {
 	alphabets    [runKinds]*alphabet
 	placeholders [][]byte
 	short        []string
+	hides        bool // there are known secrets
 	jobs         sync.Pool
 }
 
@@ -110,6 +111,7 @@ func (s *Scanner) addKnown(t *trie, o Options) error {
 }
 
 func (s *Scanner) addForms(t *trie, name, value string, canary bool) {
+	s.hides = true
 	for _, piece := range pieces(value) {
 		for _, d := range dresses(piece) {
 			text := t.visible(d.text)

@@ -170,7 +170,7 @@ func (s *Scanner) ScanAll(o StreamOptions, texts []Text) []Finding {
 		var cut []Finding
 		state, cut = s.joined(state, t.Value, on)
 		for _, f := range cut {
-			f.Field = t.Field
+			f.Field, f.Via = t.Field, joinedFields
 			if !slices.ContainsFunc(all, func(g Finding) bool { return g.Detector == f.Detector && g.Name == f.Name }) {
 				all = append(all, f)
 			}
