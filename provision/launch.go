@@ -103,7 +103,11 @@ func (m *Manager) Launch(ctx context.Context, plan *Plan, report func(Event)) (*
 	}
 	for try := 0; ; try++ {
 		l := &launch{m: m, plan: plan, r: plan.resolved, report: report}
+		start := time.Now()
 		err := l.run(ctx)
+		if err == nil || l.lock != nil { // an id that is taken is no launch
+			m.cfg.Observer.Launched(plan.Backend, time.Since(start), err)
+		}
 		if err == nil {
 			return l.bottle(), nil
 		}
@@ -179,6 +183,7 @@ func (l *launch) end() {
 	if err := l.lock.Unlock(); err != nil {
 		l.m.log.Warn("the lock of a bottle cannot be released", "bottle", l.plan.ID, "error", err)
 	}
+	l.m.witness.poll(l.plan.ID, l.record.Created)
 	l.m.log.Info("bottle launched", "bottle", l.plan.ID, "backend", l.plan.Backend, "expires", l.record.Expires)
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/provision/manifest"
 	"github.com/bottle-mcp/bottle-mcp/provision/provider"
 	"github.com/bottle-mcp/bottle-mcp/provision/state"
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
 
 // Defaults of what no manifest says.
@@ -73,6 +74,10 @@ type Config struct {
 	// united. Joined they may allow more than each, which is for a person to want:
 	// a caller that is misled could join one bottle's data with another's hosts.
 	MergeBottles bool
+	// Ledger is how sidecars record what they decide. No request changes it.
+	Ledger sidecars.LedgerPolicy
+	// Observer is told what happens; nil = nobody.
+	Observer Observer
 	// MaxCopyOut bounds the bytes of one copy out of a guest; 0 = 16 GiB.
 	MaxCopyOut int64
 }
@@ -87,6 +92,7 @@ type Manager struct {
 	providers provider.Loader
 	roots     roots
 	decisions *decisionLog
+	witness   *witness
 }
 
 // NewManager checks cfg and returns a Manager. It starts nothing.
@@ -99,6 +105,9 @@ func NewManager(cfg Config) (*Manager, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Observer == nil {
+		cfg.Observer = nobody{}
 	}
 	cfg.Canary = cmp.Or(cfg.Canary, defaultCanary)
 	if _, err := netip.ParseAddr(cfg.Canary); err != nil {
@@ -124,6 +133,7 @@ func NewManager(cfg Config) (*Manager, error) {
 		cfg: cfg, log: cfg.Logger, manifests: manifest.Loader{Home: cfg.ManifestHome},
 		providers: provider.Loader{Home: cfg.ManifestHome},
 		roots:     r, decisions: newDecisionLog(cfg.State),
+		witness: &witness{store: cfg.State, log: cfg.Logger, tell: cfg.Observer, now: cfg.Now, seen: map[backend.ID]*watched{}},
 	}, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -78,9 +79,28 @@ func serve(conn *frame.Conn) error {
 	}()
 	select {
 	case <-gone:
+		cancel()
+		settle(failed, len(given.listeners))
 		return nil
 	case err := <-failed:
 		return fmt.Errorf("serve: %w", err)
+	}
+}
+
+// settleTime is how long the services may take to record the ends of what they
+// carried when the bottle ends. The shim waits a little longer.
+const settleTime = 300 * time.Millisecond
+
+// settle waits until n services have ended.
+func settle(ended <-chan error, n int) {
+	timer := time.NewTimer(settleTime)
+	defer timer.Stop()
+	for range n {
+		select {
+		case <-ended:
+		case <-timer.C:
+			return
+		}
 	}
 }
 

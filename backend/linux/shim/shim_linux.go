@@ -30,6 +30,9 @@ import (
 // controlFD is the server's socket at start.
 const controlFD = 3
 
+// sidecarGrace is how long a sidecar may take to end by itself.
+const sidecarGrace = 500 * time.Millisecond
+
 // stepTimeout bounds every wait for a child's answer.
 const stepTimeout = 20 * time.Second
 
@@ -326,13 +329,8 @@ func (s *shim) end(expired bool) {
 		s.ending = true
 		guestChild, sidecar, grouped := s.guest, s.sidecar, s.grouped
 		s.mu.Unlock()
-		for _, c := range []*child{guestChild, sidecar} {
-			if c != nil {
-				c.kill()
-				_ = c.conn.Close()
-				<-c.gone
-			}
-		}
+		guestChild.end(0)
+		sidecar.end(sidecarGrace) // it has nobody to serve any more, and a ledger to end
 		s.jobs.fail()
 		ctx, cancel := timeout(5 * time.Second)
 		defer cancel()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -83,6 +84,26 @@ func (c *child) kill() {
 	if c != nil && c.cmd.Process != nil {
 		_ = c.cmd.Process.Kill()
 	}
+}
+
+// end closes the child's connection, which tells it to end, and kills it when
+// it has not after the grace. It returns when the child is gone.
+func (c *child) end(grace time.Duration) {
+	if c == nil {
+		return
+	}
+	if grace > 0 {
+		_ = c.conn.Close()
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		select {
+		case <-c.gone:
+		case <-timer.C:
+		}
+	}
+	c.kill()
+	_ = c.conn.Close()
+	<-c.gone
 }
 
 // guestAttr describes the guest's namespaces. With a range of ids PID 1 begins
