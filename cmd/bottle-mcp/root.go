@@ -66,7 +66,7 @@ Agent hosts start 'bottle-mcp serve'. People start with 'bottle-mcp probe'.`,
 	flags.StringVar(&c.stateDir, "state-dir", "", "where bottles keep their state (default $XDG_STATE_HOME/bottle-mcp)")
 	root.AddCommand(
 		newServe(c), newProbe(c), newDoctor(c), newRun(c), newInit(c),
-		newList(c), newCleanup(c), newManifest(c), newMCP(c), newVersion(c), newFetch(c),
+		newList(c), newLedger(c), newCleanup(c), newManifest(c), newMCP(c), newVersion(c), newFetch(c),
 	)
 	return root
 }

@@ -21,8 +21,9 @@ func TestMain(m *testing.M) {
 	// Scripts write manifests, which nobody else may be able to change.
 	syscall.Umask(0o022)
 	testscript.Main(m, map[string]func(){
-		"mcp-client": mcpClient,
-		"signal-run": signalRun,
+		"mcp-client":  mcpClient,
+		"signal-run":  signalRun,
+		"ledger-book": ledgerBook,
 	})
 }
 

@@ -94,7 +94,7 @@ func (s *Store) ReadAnchor(id backend.ID) (ledger.Anchor, error) {
 	if err := id.Validate(); err != nil {
 		return a, err
 	}
-	f, err := s.open(id, anchorFile)
+	f, err := s.open(id, AnchorFile)
 	if err != nil {
 		return a, fmt.Errorf("read the head of the ledger of bottle %s: %w", id, err)
 	}
@@ -121,9 +121,9 @@ func (s *Store) WriteAnchor(id backend.ID, a ledger.Anchor) error {
 	if _, err := rand.Read(raw[:]); err != nil {
 		return fmt.Errorf("keep the head of the ledger of bottle %s: %w", id, err)
 	}
-	draft := path.Join(string(id), anchorFile+"."+hex.EncodeToString(raw[:]))
+	draft := path.Join(string(id), AnchorFile+"."+hex.EncodeToString(raw[:]))
 	if err = s.bottles.WriteFile(draft, append(data, '\n'), 0o600); err == nil {
-		err = s.bottles.Rename(draft, path.Join(string(id), anchorFile))
+		err = s.bottles.Rename(draft, path.Join(string(id), AnchorFile))
 	}
 	if err != nil {
 		_ = s.bottles.Remove(draft)

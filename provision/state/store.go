@@ -15,6 +15,7 @@ import (
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 )
 
 // Names in the store.
@@ -29,9 +30,18 @@ const (
 	// EgressLog is the first of the files in a bottle's directory to which its
 	// sidecar appends decisions.
 	EgressLog = sidecars.EgressLog
-	// anchorFile holds what was seen last of them.
-	anchorFile = "egress.head"
+	// AnchorFile holds what was seen last of them.
+	AnchorFile = "egress.head"
 )
+
+// KeptLedger are the names of the files of a ledger that is kept.
+func KeptLedger() []string {
+	names := ledger.Names()
+	for i := range names {
+		names[i] = keptName(names[i])
+	}
+	return names
+}
 
 // keptName is where a file of the ledger is kept when the directory is
 // preserved: the backend removes its own files.
