@@ -1,12 +1,10 @@
 package provision
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -136,35 +134,18 @@ func mustHave(files []setup.File, outcomes []setup.Outcome) error {
 	return errors.Join(errs...)
 }
 
-// bring runs the guest's half of package setup once. The guest is hostile: its
-// answer is bounded and has to account for every file.
+// bring has a user of the guest bring files. The guest is hostile: its answer is
+// bounded and has to account for every file.
 func (l *launch) bring(ctx context.Context, user string, files []setup.File) ([]setup.Outcome, error) {
 	if len(files) == 0 {
 		return nil, nil
 	}
-	fail := func(err error) ([]setup.Outcome, error) {
-		return nil, fmt.Errorf("write the configuration as %s: %w", user, err)
+	run, err := l.setupAs(ctx, user)
+	if err == nil {
+		var outcomes []setup.Outcome
+		if outcomes, err = run.bring(ctx, files); err == nil {
+			return outcomes, nil
+		}
 	}
-	input, err := setup.Encode(files)
-	if err != nil {
-		return fail(err)
-	}
-	stdout, stderr := &bounded{limit: setup.MaxResult}, &bounded{limit: 4 << 10}
-	status, err := l.r.engine.Exec(ctx, l.plan.ID, backend.Command{Argv: setup.Argv(), Dir: "/", User: user},
-		backend.Streams{Stdin: bytes.NewReader(input), Stdout: stdout, Stderr: stderr})
-	switch {
-	case err != nil:
-		return fail(err)
-	case status.StartError != "":
-		return fail(fmt.Errorf("the verb did not start: %.200q", status.StartError))
-	case status.Code != 0:
-		return fail(fmt.Errorf("the verb ended with %d: %.200q", status.Code, strings.TrimSpace(stderr.data.String())))
-	case stdout.cut:
-		return fail(fmt.Errorf("the guest answered more than %d bytes", setup.MaxResult))
-	}
-	outcomes, err := setup.Decode(stdout.data.Bytes(), files)
-	if err != nil {
-		return fail(err)
-	}
-	return outcomes, nil
+	return nil, fmt.Errorf("write the configuration as %s: %w", user, err)
 }

@@ -39,6 +39,8 @@ type fake struct {
 	probe func(spec selftest.Spec, user string, stdout io.Writer) int
 	// command runs anything else.
 	command func(cmd backend.Command, s backend.Streams) backend.ExitStatus
+	// setup replaces the guest's half of package setup.
+	setup func(ctx context.Context, stdin io.Reader, stdout io.Writer) (int, error)
 	// stream replaces what CopyOut writes.
 	stream func(w io.Writer) error
 }
@@ -167,6 +169,10 @@ func (f *fake) Exec(ctx context.Context, id backend.ID, cmd backend.Command, s b
 			probe = func(spec selftest.Spec, _ string, out io.Writer) int { return answer(spec, out, "") }
 		}
 		return backend.ExitStatus{Code: probe(spec, cmd.User, s.Stdout)}, nil
+	}
+	if slices.Equal(cmd.Argv, setup.Argv()) && f.setup != nil {
+		code, err := f.setup(ctx, s.Stdin, s.Stdout)
+		return backend.ExitStatus{Code: code}, err
 	}
 	if slices.Equal(cmd.Argv, setup.Argv()) {
 		return backend.ExitStatus{Code: setup.GuestMainAt(f.guest(id, "/"), s.Stdin, s.Stdout)}, nil

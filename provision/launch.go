@@ -80,6 +80,7 @@ type launch struct {
 	env     []string
 	image   string
 	note    func(string) // a line about the step that runs
+	setups  setups       // what brings files into the guest
 	// engaged is true when the engine may have something of this bottle.
 	engaged bool
 	undoErr error
@@ -130,6 +131,7 @@ func (m *Manager) Launch(ctx context.Context, plan *Plan, report func(Event)) (*
 // run does the steps in order, or undoes them in reverse.
 func (l *launch) run(ctx context.Context) error {
 	steps := l.plan.steps()
+	defer l.setups.stop()
 	for i, s := range steps {
 		event := Event{Step: s.name, Index: i + 1, Total: len(steps)}
 		l.report(event)
@@ -166,6 +168,7 @@ func (l *launch) failed(ctx context.Context, begun []step, err error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 	defer cancel()
 	l.secrets, l.login = sidecars.Secrets{}, nil
+	l.setups.stop()
 	for i := len(begun) - 1; i >= 0; i-- {
 		if undo := begun[i].undo; undo != nil {
 			l.undoErr = errors.Join(l.undoErr, undo(ctx, l))

@@ -59,7 +59,7 @@ func TestLaunch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := b.fake.called(); !slices.Equal(got, []string{"StartSidecar", "StartAgent", "Exec", "Exec", "Exec", "CopyIn", "Exec"}) {
+	if got := b.fake.called(); !slices.Equal(got, []string{"StartSidecar", "StartAgent", "Exec", "Exec", "Exec", "CopyIn"}) {
 		t.Errorf("calls are %v", got)
 	}
 	var names []string
@@ -165,11 +165,9 @@ func failures() map[string]func(*bed) {
 		},
 		"copy-workspace": method("CopyIn"),
 		"write-prompt": func(b *bed) {
-			b.fake.before = func(string) {
-				if _, err := os.Stat(b.fake.guest("the-id", backend.GuestWorkspace)); err == nil {
-					b.fake.mu.Lock()
-					b.fake.fail["Exec"] = errBroken
-					b.fake.mu.Unlock()
+			b.fake.before = func(method string) {
+				if method == "CopyIn" { // something else is in the place of the file
+					put(b.t, b.fake.guest("the-id", backend.AgentHome), ".bottle/prompt.md/x", "")
 				}
 			}
 		},

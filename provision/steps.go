@@ -222,7 +222,11 @@ func (r *resolvedPlan) guestUser() string {
 }
 
 // handOver writes the record that makes the bottle usable.
-func handOver(_ context.Context, l *launch) (string, error) {
+func handOver(ctx context.Context, l *launch) (string, error) {
+	// Nothing of ours runs in a bottle that is handed over.
+	if err := l.setups.end(ctx); err != nil {
+		return "", err
+	}
 	l.record.Phase = state.Ready
 	raw, err := l.detail.encode()
 	if err != nil {

@@ -60,13 +60,11 @@ func (r *recorder) Exec(ctx context.Context, id backend.ID, cmd backend.Command,
 	if !r.recording() || !slices.Equal(cmd.Argv, setup.Argv()) {
 		return r.Backend.Exec(ctx, id, cmd, streams)
 	}
-	files, err := io.ReadAll(streams.Stdin)
-	if err != nil {
-		return backend.ExitStatus{}, err
-	}
-	streams.Stdin = bytes.NewReader(files)
-	r.add(call{user: cmd.User, files: files})
-	return r.Backend.Exec(ctx, id, cmd, streams)
+	var files bytes.Buffer
+	streams.Stdin = io.TeeReader(streams.Stdin, &files)
+	status, err := r.Backend.Exec(ctx, id, cmd, streams)
+	r.add(call{user: cmd.User, files: files.Bytes()})
+	return status, err
 }
 
 // Copy implements backend.Backend.

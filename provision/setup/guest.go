@@ -23,35 +23,43 @@ const (
 	maxExisting = 8 << 20
 )
 
-// GuestMain is the verb: the spec on stdin, the answer as one line on stdout. It
-// returns the exit code: 0 when every file was accounted for, whatever became of
-// it, 2 when the spec is not one.
+// GuestMain is the verb: specs on stdin, each answered with one line on stdout,
+// until there are no more. It returns the exit code: 0 when every file was
+// accounted for, whatever became of it, 2 when a spec is not one.
 func GuestMain(stdin io.Reader, stdout io.Writer) int {
 	return GuestMainAt("/", stdin, stdout)
 }
 
 // GuestMainAt is GuestMain with the guest's root at another directory, for tests.
 func GuestMainAt(root string, stdin io.Reader, stdout io.Writer) int {
-	var s spec
-	err := strict(io.LimitReader(stdin, maxSpec), &s)
-	if err == nil {
-		err = check(s.Files)
+	in := &io.LimitedReader{R: stdin}
+	dec := json.NewDecoder(in)
+	dec.DisallowUnknownFields()
+	for {
+		in.N = maxSpec
+		var s spec
+		err := dec.Decode(&s)
+		if errors.Is(err, io.EOF) {
+			return 0
+		}
+		if err == nil {
+			err = check(s.Files)
+		}
+		if err != nil {
+			return 2
+		}
+		r := result{Files: make([]Outcome, len(s.Files))}
+		for i, f := range s.Files {
+			r.Files[i] = bring(root, f)
+		}
+		line, err := json.Marshal(r)
+		if err != nil {
+			return 1
+		}
+		if _, err := stdout.Write(append(line, '\n')); err != nil {
+			return 1
+		}
 	}
-	if err != nil {
-		return 2
-	}
-	r := result{Files: make([]Outcome, len(s.Files))}
-	for i, f := range s.Files {
-		r.Files[i] = bring(root, f)
-	}
-	line, err := json.Marshal(r)
-	if err != nil {
-		return 1
-	}
-	if _, err := stdout.Write(append(line, '\n')); err != nil {
-		return 1
-	}
-	return 0
 }
 
 // errIrregular is the cause when something else than a file is in the place.

@@ -92,7 +92,7 @@ type result struct {
 // Argv is what runs the guest's half, with the spec on its standard input.
 func Argv() []string { return []string{backend.GuestBinary, "guest", "setup"} }
 
-// Encode makes the guest's input.
+// Encode makes the guest's input for some files. It may be followed by more.
 func Encode(files []File) ([]byte, error) {
 	if err := check(files); err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func Encode(files []File) ([]byte, error) {
 	if len(data) > maxSpec {
 		return nil, fmt.Errorf("the files for the guest have more than %d bytes", maxSpec)
 	}
-	return data, nil
+	return append(data, '\n'), nil
 }
 
 // check refuses what no guest's half would do as meant.
