@@ -397,7 +397,8 @@ func TestAbandoned(t *testing.T) {
 		},
 	}
 	work := map[string]func(b *bed) ([]CleanupItem, error){
-		"reconcile": func(b *bed) ([]CleanupItem, error) { return b.Reconcile(b.t.Context()) },
+		"now and then": func(b *bed) ([]CleanupItem, error) { return b.EndAbandoned(b.t.Context()) },
+		"reconcile":    func(b *bed) ([]CleanupItem, error) { return b.Reconcile(b.t.Context()) },
 		"orphans": func(b *bed) ([]CleanupItem, error) {
 			return b.Cleanup(b.t.Context(), CleanupRequest{Orphans: true, Principal: operator}, nil)
 		},
@@ -436,6 +437,13 @@ func TestAbandoned(t *testing.T) {
 			})
 		}
 	}
+	t.Run("no engine is asked without need", func(t *testing.T) {
+		b, _ := bossBed(t)
+		b.fake.called()
+		if items, err := b.EndAbandoned(t.Context()); err != nil || len(items) != 0 || len(b.fake.called()) != 0 {
+			t.Errorf("ended %+v, %v", items, err)
+		}
+	})
 	t.Run("silent engine", func(t *testing.T) {
 		b, boss := bossBed(t)
 		b.launchAs(guest(boss.ID), LaunchRequest{})

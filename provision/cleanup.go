@@ -255,6 +255,27 @@ func (m *Manager) removeFromEngines(ctx context.Context, l listed) error {
 // never be handed over, and removals. It ends bottles whose parent has ended. Of
 // what was handed over it removes nothing else.
 func (m *Manager) Reconcile(ctx context.Context) ([]CleanupItem, error) {
+	return m.reconcile(ctx, func(f family, i int) bool {
+		l := &f.all[i]
+		return l.phase == state.Removing || l.launching() && l.State != backend.Starting || l.empty && !l.inEngine || f.abandoned(i)
+	})
+}
+
+// EndAbandoned ends bottles whose parent has ended by itself. Call it now and then:
+// where no bottle was launched by another it asks no engine.
+func (m *Manager) EndAbandoned(ctx context.Context) ([]CleanupItem, error) {
+	entries, err := m.cfg.State.List()
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(entries, func(e state.Entry) bool { _, child := parentID(e.Record.Principal); return child }) {
+		return nil, nil
+	}
+	return m.reconcile(ctx, family.abandoned)
+}
+
+// reconcile removes those that are chosen and that nobody works on.
+func (m *Manager) reconcile(ctx context.Context, chosen func(f family, i int) bool) ([]CleanupItem, error) {
 	all, err := m.survey(ctx)
 	if err != nil {
 		return nil, err
@@ -262,8 +283,7 @@ func (m *Manager) Reconcile(ctx context.Context) ([]CleanupItem, error) {
 	var plan []removal
 	f := newFamily(all)
 	for i, l := range all {
-		unfinished := l.phase == state.Removing || l.launching() && l.State != backend.Starting || l.empty && !l.inEngine
-		if (unfinished || f.abandoned(i)) && m.free(ctx, l.ID) {
+		if chosen(f, i) && m.free(ctx, l.ID) {
 			plan = append(plan, removal{m.itemFor(l), l, len(f.line(i)) - 1})
 		}
 	}

@@ -23,6 +23,9 @@ type Limits struct {
 	// ones make room.
 	JobsPerBottle int
 	Jobs          int
+	// JobsOfBottles bounds the jobs that callers in bottles have altogether (half
+	// of Jobs): the operator's side always finds room.
+	JobsOfBottles int
 	// OutputBytes bounds the full output kept of one command (64 MiB),
 	// OutputBytesPerBottle that of one bottle's commands together (512 MiB).
 	OutputBytes          int64
@@ -32,10 +35,13 @@ type Limits struct {
 	Heartbeat time.Duration
 }
 
+const defaultJobs = 256
+
 func (l Limits) withDefaults() Limits {
 	return Limits{
 		JobsPerBottle:        cmp.Or(l.JobsPerBottle, 32),
-		Jobs:                 cmp.Or(l.Jobs, 256),
+		Jobs:                 cmp.Or(l.Jobs, defaultJobs),
+		JobsOfBottles:        cmp.Or(l.JobsOfBottles, cmp.Or(l.Jobs, defaultJobs)/2),
 		OutputBytes:          cmp.Or(l.OutputBytes, 64<<20),
 		OutputBytesPerBottle: cmp.Or(l.OutputBytesPerBottle, 512<<20),
 		Heartbeat:            cmp.Or(l.Heartbeat, 5*time.Second),

@@ -27,6 +27,7 @@ func (t *toolset) execBackground(ctx context.Context, req *request, plan *execPl
 	}
 	j := &job{
 		bottle:  key,
+		guest:   req.Principal.Kind == provision.Guest,
 		command: cleanLine(strings.Join(plan.command.Argv, " "), 200),
 		timeout: plan.timeout,
 		capture: newCapture(plan.maxOutput, t.outputLog(ctx, req.Principal, plan.id)),

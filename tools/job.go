@@ -35,6 +35,7 @@ type runner func(ctx context.Context, streams backend.Streams) (provision.ExecRe
 type job struct {
 	id      string
 	bottle  bottleKey
+	guest   bool   // a caller in a bottle started it
 	command string // for people, bounded and clean
 	started time.Time
 	run     runner

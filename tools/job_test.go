@@ -225,6 +225,27 @@ func TestJobsAreBounded(t *testing.T) {
 	mustFail(t, b.call("exec", fmt.Sprintf(`{"id":"b","job":%q}`, first)), "names no job", "allowed: j")
 }
 
+// TestJobsOfBottles: callers in bottles leave room for the operator's side.
+func TestJobsOfBottles(t *testing.T) {
+	f := newFake("b")
+	for i := range 4 {
+		f.add(backend.ID(fmt.Sprint("child-", i)), provision.Principal{Kind: provision.Guest, Bottle: fmt.Sprint("p", i%2)})
+	}
+	f.onExec = hangs("")
+	b := newBench(t, f, Limits{Jobs: 6})
+	start := func(i int) result {
+		return b.callAs(t.Context(), "exec", Call{
+			Arguments: json.RawMessage(fmt.Sprintf(`{"id":"child-%d","command":["x"],"background":true}`, i)),
+			Principal: provision.Principal{Kind: provision.Guest, Bottle: fmt.Sprint("p", i%2)}, Progress: func(Progress) {},
+		})
+	}
+	for i := range 3 {
+		structured[execOutput](t, start(i))
+	}
+	mustFail(t, start(3), "bottles that call have together 3 background jobs running")
+	begin(t, b, `{"id":"b","command":["x"],"background":true}`)
+}
+
 func TestJobBelongsToItsBottle(t *testing.T) {
 	f := newFake("b", "c")
 	f.onExec = hangs("")

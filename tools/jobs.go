@@ -61,6 +61,11 @@ func (s *jobs) start(j *job) error {
 	if err := s.makeRoom(s.limits.JobsPerBottle, same); err != nil {
 		return fmt.Errorf("bottle %s has %w", j.bottle.id, err)
 	}
+	if j.guest {
+		if err := s.makeRoom(s.limits.JobsOfBottles, func(other *job) bool { return other.guest }); err != nil {
+			return fmt.Errorf("bottles that call have together %w", err)
+		}
+	}
 	if err := s.makeRoom(s.limits.Jobs, func(*job) bool { return true }); err != nil {
 		return fmt.Errorf("this server has %w", err)
 	}

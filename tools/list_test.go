@@ -18,6 +18,7 @@ func TestList(t *testing.T) {
 	f.live["b"].Services[sidecars.Egress] = false
 	f.live["b"].Refusals = 3
 	f.live["b"].Label = "fix\x1b[31m"
+	f.live["b"].Parent = "a"
 	f.live["c"].State = backend.Dead
 	f.live["c"].Expires = time.Now().Add(-time.Minute)
 	b := newBench(t, f)
@@ -26,7 +27,7 @@ func TestList(t *testing.T) {
 		ids   []string
 		words []string
 	}{
-		"all":     {`{}`, []string{"a", "b", "c"}, []string{"3 bottles:", "- a, running", "3 refused requests", `"fix\\x1b[31m"`, "service egress is dead", "cleanup it"}},
+		"all":     {`{}`, []string{"a", "b", "c"}, []string{"3 bottles:", "- a, running", "3 refused requests", "launched by a", `"fix\\x1b[31m"`, "service egress is dead", "cleanup it"}},
 		"state":   {`{"state":"dead"}`, []string{"c"}, []string{"1 bottle:", "0 ms left"}},
 		"one":     {`{"id":"a"}`, []string{"a"}, []string{"5.0 MiB memory"}},
 		"none":    {`{"state":"expired"}`, nil, []string{"No bottle matches", "launch"}},
@@ -51,6 +52,9 @@ func TestList(t *testing.T) {
 	one := structured[listOutput](t, b.call("list", `{"id":"a","verbose":true}`)).Bottles[0]
 	if one.Usage.DiskBytes != nil || *one.Usage.PIDs != 3 || one.AgeSeconds < 90 || *one.ExpiresInSeconds < 3500 || one.Details == nil || one.Details.Report.Passed != 1 {
 		t.Fatalf("%+v", one)
+	}
+	if child := structured[listOutput](t, b.call("list", `{"id":"b"}`)).Bottles[0]; child.Parent != "a" || one.Parent != "" {
+		t.Errorf("parents are %q and %q", child.Parent, one.Parent)
 	}
 	mustFail(t, b.call("list", `{"id":"nope"}`), "no such bottle")
 	mustFail(t, b.call("list", `{"id":"-x"}`), `"id"`)

@@ -72,13 +72,20 @@ func connect(ctx context.Context, where paths, w wiring, log *slog.Logger) (tool
 		return nil, errors.Join(err, store.Close())
 	}
 	if w.longLived {
-		go settle(ctx, manager, backends, log)
+		go func() {
+			settle(ctx, manager, backends, log)
+			endAbandoned(ctx, manager, log)
+		}()
 	}
 	return manager, nil
 }
 
-// reconcileTime bounds the work on what others left.
-const reconcileTime = 5 * time.Minute
+const (
+	// reconcileTime bounds the work on what others left.
+	reconcileTime = 5 * time.Minute
+	// abandonedEvery is how often a server looks for bottles whose parent has ended.
+	abandonedEvery = 20 * time.Second
+)
 
 // settle finishes what servers that died left half done, and has the backends
 // look at this host before the first launch asks.
@@ -96,5 +103,28 @@ func settle(ctx context.Context, manager *provision.Manager, backends []backend.
 	}
 	if err != nil && ctx.Err() == nil {
 		log.Warn("half-done bottles could not be looked for; run 'bottle-mcp cleanup --orphans'", "error", err)
+	}
+}
+
+// endAbandoned ends bottles whose parent has ended by itself, as long as the server
+// runs. Beside it they end with the time that their parent had.
+func endAbandoned(ctx context.Context, manager *provision.Manager, log *slog.Logger) {
+	tick := time.NewTicker(abandonedEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		timed, cancel := context.WithTimeout(ctx, reconcileTime)
+		items, err := manager.EndAbandoned(timed)
+		cancel()
+		for _, i := range items {
+			log.Info("the parent of a bottle has ended", "bottle", i.ID, "action", i.Action, "done", i.Done, "reason", i.Reason)
+		}
+		if err != nil && ctx.Err() == nil {
+			log.Warn("bottles whose parent has ended could not be looked for", "error", err)
+		}
 	}
 }
