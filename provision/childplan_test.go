@@ -161,7 +161,7 @@ func (b *bed) tryDeeds(g *grants, sum *journey, child, parent Grant) bool {
 			d.amount.MemoryBytes <<= 20
 			d.amount.DiskBytes <<= 20
 		}
-		d.age *= time.Minute
+		d.age = time.Duration(d.age.Nanoseconds()) * time.Minute
 		may, with := can(child, cp, d, true)
 		if !may {
 			continue

@@ -256,17 +256,17 @@ func can(g Grant, p *policy.Policy, d deed, child bool) (able bool, credential s
 	return slices.Contains(holes(g), d.hole), ""
 }
 
-// tally is what a run over random triples came to.
-type tally struct {
+// trials is what a run over random triples came to.
+type trials struct {
 	triples, proven, telling int
 	broken                   string // the first triple that disproves a proof
 }
 
 // try draws triples until n are done or one disproves the rules.
-func (rules attenuationRules) try(t *testing.T, seed uint64, n int) tally {
+func (rules attenuationRules) try(t *testing.T, seed uint64, n int) trials {
 	t.Helper()
 	g := newGrants(seed)
-	var sum tally
+	var sum trials
 	for sum.triples < n {
 		parent := g.grant()
 		child := g.child(parent)
