@@ -74,12 +74,12 @@ func (a *agentPlan) digested() any {
 }
 
 // providerName is the agent's provider. An agent with skills needs a place for
-// them, so one without a provider gets the one for any command.
-func (d *draft) providerName() string {
-	if d.bottle.Provider.Template == "" && d.agent != nil && len(d.agent.Skills) > 0 {
+// them, so one without a provider gets the one for any command. a may be nil.
+func providerName(b *manifest.Bottle, a *manifest.Agent) string {
+	if b.Provider.Template == "" && a != nil && len(a.Skills) > 0 {
 		return provider.Generic
 	}
-	return d.bottle.Provider.Template
+	return b.Provider.Template
 }
 
 // providerField names a key of a manifest for an error.
@@ -88,7 +88,7 @@ func providerField(key string) string { return "agent_provider." + key + " of th
 // provider resolves the bottle's provider, if it has one.
 func (d *draft) provider() {
 	set := d.bottle.Provider
-	name := d.providerName()
+	name := providerName(d.bottle, d.agent)
 	if name == "" {
 		if set.AuthToken != "" || set.ForwardHostCredentials {
 			d.fail(providerField("template"), "a login is declared for no agent; name its provider: %s", strings.Join(d.m.providers.Names(), ", "))
@@ -204,16 +204,27 @@ func (d *draft) agentEnv(r *provider.Resolved) {
 	}
 }
 
-// withAgent puts the provider's routes among the manifest's. A provider's owns
-// its host.
+// withAgent are the routes of the bottle and its provider.
 func (d *draft) withAgent() []manifest.Route {
 	if d.r.agent == nil {
 		return d.bottle.Routes
 	}
-	owned := func(m manifest.Route) bool {
-		return slices.ContainsFunc(d.r.agent.routes, func(p manifest.Route) bool { return p.Host == m.Host })
+	routes, _ := effective(d.bottle.Routes, d.r.agent.routes)
+	return routes
+}
+
+// effective puts a provider's routes among the manifest's. A provider's owns its
+// host. from are the places of the routes in the manifest, -1 for the provider's.
+func effective(manifests, providers []manifest.Route) (routes []manifest.Route, from []int) {
+	for i, m := range manifests {
+		if !slices.ContainsFunc(providers, func(p manifest.Route) bool { return p.Host == m.Host }) {
+			routes, from = append(routes, m), append(from, i)
+		}
 	}
-	return append(slices.DeleteFunc(slices.Clone(d.bottle.Routes), owned), d.r.agent.routes...)
+	for _, p := range providers {
+		routes, from = append(routes, p), append(from, -1)
+	}
+	return routes, from
 }
 
 // agentProgram looks for the program where a guest has this host's own.

@@ -24,9 +24,9 @@ var operator = provision.Principal{Kind: provision.Operator} //nolint:gochecknog
 
 // wiring is what a verb asks of the parts it opens.
 type wiring struct {
-	roots     []string // host directories that copies and workspaces may touch
-	backend   string   // the operator's choice, "" = the platform's
-	copying   copyRules
+	roots   []string // host directories that copies and workspaces may touch
+	backend string   // the operator's choice, "" = the platform's
+	copying copyRules
 	// merge lets one launch name several bottles: whoever types them means it.
 	merge     bool
 	longLived bool // a server: it settles what others left and starts ahead

@@ -59,7 +59,7 @@ func newManifest(c *cli) *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newManifestCheck(c), newManifestShow(c), newManifestSchema(c))
+	cmd.AddCommand(newManifestCheck(c), newManifestShow(c), newManifestExplain(c), newManifestSchema(c))
 	return cmd
 }
 

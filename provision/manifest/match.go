@@ -85,7 +85,7 @@ func (p *parser) pathMatch(a at) (sidecars.PathMatch, bool) {
 		p.fail(a, "a path needs both type and value", `write for example {type: prefix, value: /v1}`)
 		return m, false
 	}
-	check := checkPath
+	check := CheckPath
 	if m.Type == sidecars.MatchRegex {
 		check = checkRegex
 	}
@@ -113,9 +113,9 @@ func (p *parser) matchType(a at, allowed ...string) string {
 	return p.choice(a, allowed...)
 }
 
-// checkPath reports why a path can never be that of a request: paths are
+// CheckPath reports why a path can never be that of a request: paths are
 // compared in the one normalised form, and other forms are refused unread.
-func checkPath(s string) error {
+func CheckPath(s string) error {
 	switch {
 	case len(s) > maxMatchValue:
 		return fmt.Errorf("a path may have at most %d bytes", maxMatchValue)
@@ -230,3 +230,6 @@ func (p *parser) headerName(a at) string {
 	}
 	return ""
 }
+
+// ValidMethod reports whether a match can name a method, in upper case.
+func ValidMethod(s string) bool { return slices.Contains(methods, s) }

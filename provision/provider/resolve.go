@@ -93,6 +93,9 @@ func Resolve(p *Provider, s Settings) (*Resolved, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.ForwardHostCredentials && (s.HostLogin == nil || s.HostLogin.Format != l.Format) {
+		return nil, &SettingError{Key: "forward_host_credentials", Problem: "the login of this host was not read"}
+	}
 	if s.Colour != "" && !slices.Contains(Colours(), s.Colour) {
 		return nil, &SettingError{Key: "template", Problem: fmt.Sprintf("%.20q is no colour; known: %s", s.Colour, strings.Join(Colours(), ", "))}
 	}
@@ -103,7 +106,7 @@ func Resolve(p *Provider, s Settings) (*Resolved, error) {
 	r := &Resolved{
 		Provider: p.Name, Description: p.Description, Program: p.Program, Home: account.Home, User: account.Name,
 		Image: p.Image, Dockerfile: p.Dockerfile, DockerfilePath: p.DockerfilePath,
-		Routes: slices.Clone(p.Routes), Env: map[string]string{}, LoginEnv: []string{}, Placeholders: []string{},
+		Routes: p.withLogin(l, ref), Env: map[string]string{}, LoginEnv: []string{}, Placeholders: []string{},
 	}
 	if p.Prompt.File != "" {
 		r.PromptFile = path.Join(r.Home, p.Prompt.File)
@@ -117,9 +120,6 @@ func Resolve(p *Provider, s Settings) (*Resolved, error) {
 		r.Env[name] = expand(value, vars)
 	}
 	if l != nil {
-		route := l.Route
-		route.Auth = &manifest.Auth{Scheme: l.Scheme, TokenRef: ref}
-		r.Routes = own(r.Routes, route)
 		sets = append(sets, l.Files)
 		r.logIn(l, vars)
 		if s.ForwardHostCredentials {
@@ -155,8 +155,25 @@ func (r *Resolved) logIn(l *Login, vars map[string]string) {
 	}
 }
 
-// own adds a login's route. It decides its host, whatever was said of it before.
-func own(routes []manifest.Route, route manifest.Route) []manifest.Route {
+// RoutesFor are the routes that Resolve gives, without the login itself. An error
+// is a *SettingError.
+func (p *Provider) RoutesFor(s Settings) ([]manifest.Route, error) {
+	l, ref, err := p.login(s)
+	if err != nil {
+		return nil, err
+	}
+	return p.withLogin(l, ref), nil
+}
+
+// withLogin adds a login's route. It decides its host, whatever was said of it
+// before.
+func (p *Provider) withLogin(l *Login, ref string) []manifest.Route {
+	routes := slices.Clone(p.Routes)
+	if l == nil {
+		return routes
+	}
+	route := l.Route
+	route.Auth = &manifest.Auth{Scheme: l.Scheme, TokenRef: ref}
 	routes = slices.DeleteFunc(routes, func(r manifest.Route) bool { return r.Host == route.Host })
 	return append(routes, route)
 }
@@ -170,8 +187,6 @@ func (p *Provider) login(s Settings) (l *Login, ref string, err error) {
 		return nil, "", &SettingError{Key: "auth_token", Problem: fmt.Sprintf("the provider %s has no host of its own to give the credential to; give it to a route with egress.routes[].auth", p.Name)}
 	case s.ForwardHostCredentials && p.HostLogin == nil:
 		return nil, "", &SettingError{Key: "forward_host_credentials", Problem: fmt.Sprintf("the provider %s has no login of this host; %s", p.Name, p.instead())}
-	case s.ForwardHostCredentials && (s.HostLogin == nil || s.HostLogin.Format != p.HostLogin.Format):
-		return nil, "", &SettingError{Key: "forward_host_credentials", Problem: "the login of this host was not read"}
 	case s.AuthToken != "":
 		return p.AuthToken, s.AuthToken, nil
 	case s.ForwardHostCredentials:

@@ -179,7 +179,13 @@ func TestRequestFor(t *testing.T) {
 		{"HTTPS://API.test.:8443/a%2Fb?c=d&e#f", Request{Scheme: "https", Host: "api.test", Port: 8443, RawPath: "/a%2Fb", RawQuery: "c=d&e"}, ""},
 		{"http://api.test?x", Request{Scheme: "http", Host: "api.test", Port: 80, RawQuery: "x"}, ""},
 		{"http://api.test//x/{y}", Request{Scheme: "http", Host: "api.test", Port: 80, RawPath: "//x/%7By%7D"}, ""},
-		{`https://api.test\@evil.test/`, Request{Scheme: "https", Host: "api.test", Port: 443, RawPath: `\@evil.test/`}, ""},
+		// What the proxy refuses unread is no question either.
+		{`https://api.test\@evil.test/`, Request{}, "percent-encoded"},
+		{"https://api.test/a b", Request{}, "percent-encoded"},
+		{"https://api.test/?é", Request{}, "percent-encoded"},
+		{"https://api.test/%zz", Request{}, "begins no escape"},
+		{"https://api.test/a%2", Request{}, "begins no escape"},
+		{"https://api.test/?%zz", Request{Scheme: "https", Host: "api.test", Port: 443, RawPath: "/", RawQuery: "%zz"}, ""},
 		{"ftp://api.test/", Request{}, "http"},
 		{"/path", Request{}, "absolute"},
 		{"https://me@api.test/", Request{}, "user information"},
@@ -226,6 +232,20 @@ func TestWords(t *testing.T) {
 	} {
 		if got := Words(tt.route); got != tt.want {
 			t.Errorf("Words = %q\nwant    %q", got, tt.want)
+		}
+	}
+}
+
+func TestValidHeader(t *testing.T) {
+	for _, tt := range []struct {
+		name, value string
+		want        bool
+	}{
+		{"X-A", "", true}, {"x_a", "a\tb c", true}, {"X-A", "é", true},
+		{"", "a", false}, {"X A", "a", false}, {"X-A:", "a", false}, {"X-A", "a\r\nB: c", false}, {"X-A", "a\x00", false}, {"X-A", "\x7f", false},
+	} {
+		if got := ValidHeader(tt.name, tt.value); got != tt.want {
+			t.Errorf("ValidHeader(%q, %q) = %v", tt.name, tt.value, got)
 		}
 	}
 }

@@ -137,3 +137,15 @@ func (r *headerRule) accepts(value string) bool {
 	}
 	return value == r.value
 }
+
+// ValidHeader reports whether a request can carry a header of this name and value.
+func ValidHeader(name, value string) bool {
+	valid := name != ""
+	for _, c := range []byte(name) {
+		valid = valid && isToken(c)
+	}
+	for _, c := range []byte(value) {
+		valid = valid && (c == '\t' || c >= ' ' && c != 0x7f)
+	}
+	return valid
+}

@@ -87,7 +87,12 @@ func CheckMediaType(t string) error {
 }
 
 func isWord(s string) bool {
-	return s != "" && !strings.Contains(s, "*") && !strings.ContainsFunc(s, func(r rune) bool { return r > '~' || !isToken(byte(r)) })
+	for _, c := range []byte(s) {
+		if c == '*' || !isToken(c) {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // CheckAuthHeader reports why a header, named in canonical form, cannot carry a

@@ -12,8 +12,8 @@ import (
 func TestCompileRefusesRules(t *testing.T) {
 	scan := func(d sidecars.DLP) sidecars.Route { return sidecars.Route{DLP: &d} }
 	spend := func(b sidecars.Budget) sidecars.Route { return sidecars.Route{Budget: &b} }
-	answer := func(max int64, types ...string) sidecars.Route {
-		return sidecars.Route{Response: &sidecars.ResponseRules{MaxBytes: max, Types: types}}
+	answer := func(most int64, types ...string) sidecars.Route {
+		return sidecars.Route{Response: &sidecars.ResponseRules{MaxBytes: most, Types: types}}
 	}
 	tests := []struct {
 		name string

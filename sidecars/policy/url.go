@@ -8,6 +8,23 @@ import (
 	"strings"
 )
 
+// checkTarget refuses what the proxy refuses unread: what cannot stand in a
+// request's first line.
+func checkTarget(target string) error {
+	for _, c := range []byte(target) {
+		if c <= ' ' || c >= 0x7f || c == '\\' {
+			return errors.New("the URL holds a character that must be percent-encoded")
+		}
+	}
+	path, _, _ := strings.Cut(target, "?")
+	for i := range len(path) {
+		if path[i] == '%' && (len(path) < i+3 || !isHex(path[i+1]) || !isHex(path[i+2])) {
+			return errors.New("the URL's path holds a percent sign that begins no escape")
+		}
+	}
+	return nil
+}
+
 // RequestFor returns the request that a client would make of an absolute
 // http:// or https:// URL, without the headers it may choose.
 func RequestFor(method, rawURL string) (Request, error) {
@@ -27,6 +44,9 @@ func RequestFor(method, rawURL string) (Request, error) {
 	to, err := ParseAuthority(name, defaultPort(scheme))
 	if err != nil {
 		return Request{}, fmt.Errorf("the URL's host: %w", err)
+	}
+	if err := checkTarget(path); err != nil {
+		return Request{}, err
 	}
 	path, query, _ := strings.Cut(path, "?")
 	// The proxy judges and forwards what net/url makes of the path.
