@@ -14,8 +14,8 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/sidecars/policy"
 )
 
-// Question is one request that somebody may make from a bottle.
-type Question struct {
+// ExplainRequest is one request that somebody may make from a bottle.
+type ExplainRequest struct {
 	Agent     string   // agent manifest; "" = none
 	Bottles   []string // merged in order; none = the agent's, else "default"
 	Workspace string   // absolute; also finds agents there
@@ -24,10 +24,10 @@ type Question struct {
 	Header    http.Header
 }
 
-// QuestionError is a question that cannot be asked.
-type QuestionError struct{ Problem string }
+// UnclearError is a question that cannot be answered.
+type UnclearError struct{ Problem string }
 
-func (e *QuestionError) Error() string { return e.Problem }
+func (e *UnclearError) Error() string { return e.Problem }
 
 // Explanation says what a bottle's policy decides about one request, and what
 // in which file decides it. It holds no credential, no query and no header.
@@ -92,8 +92,8 @@ func (o RuleOrigin) String() string {
 // bottle's routes and its provider's, compiled and decided as the proxy does. It
 // reads manifests of home and starts nothing. What the name resolves to, and what
 // a scan or a budget would say, is not part of the answer. An error is a
-// *QuestionError, or says what is wrong with a manifest.
-func Explain(home string, q Question) (*Explanation, error) {
+// *UnclearError, or says what is wrong with a manifest.
+func Explain(home string, q ExplainRequest) (*Explanation, error) {
 	req, err := q.request()
 	if err != nil {
 		return nil, err
@@ -111,13 +111,13 @@ func Explain(home string, q Question) (*Explanation, error) {
 }
 
 // request reads the question as the proxy would read the request.
-func (q Question) request() (policy.Request, error) {
+func (q ExplainRequest) request() (policy.Request, error) {
 	req, err := policy.RequestFor(cmp.Or(q.Method, http.MethodGet), q.URL)
 	if err != nil {
-		return req, &QuestionError{Problem: "the question cannot be read: " + err.Error()}
+		return req, &UnclearError{Problem: "the question cannot be read: " + err.Error()}
 	}
 	if req.Host == policy.LocalHost {
-		return req, &QuestionError{Problem: policy.LocalHost + " is the proxy's own name, which every bottle can ask"}
+		return req, &UnclearError{Problem: policy.LocalHost + " is the proxy's own name, which every bottle can ask"}
 	}
 	if req.Header == nil {
 		req.Header = http.Header{}
@@ -127,7 +127,7 @@ func (q Question) request() (policy.Request, error) {
 	}
 	req.Upgrade = req.Header.Get("Upgrade")
 	if strings.EqualFold(req.Upgrade, "websocket") && (req.Method != http.MethodGet || !strings.Contains(strings.ToLower(req.Header.Get("Connection")), "upgrade")) {
-		return req, &QuestionError{Problem: "a WebSocket handshake is a GET request with the header Connection: Upgrade"}
+		return req, &UnclearError{Problem: "a WebSocket handshake is a GET request with the header Connection: Upgrade"}
 	}
 	return req, nil
 }
@@ -144,7 +144,7 @@ type boundPolicy struct {
 }
 
 // loadPolicy makes the policy that a launch of these manifests would have.
-func loadPolicy(home string, q Question) (*boundPolicy, error) {
+func loadPolicy(home string, q ExplainRequest) (*boundPolicy, error) {
 	loader := manifest.Loader{Home: home}
 	b := &boundPolicy{home: home, names: slices.Clone(q.Bottles)}
 	var agent *manifest.Agent

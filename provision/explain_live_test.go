@@ -151,12 +151,12 @@ func (q liveRequest) url() string {
 }
 
 // question is the same for Explain.
-func (q liveRequest) question() Question {
+func (q liveRequest) question() ExplainRequest {
 	h := http.Header{}
 	for _, line := range q.header {
 		h.Add(line[0], line[1])
 	}
-	return Question{URL: q.url(), Method: q.method, Header: h}
+	return ExplainRequest{URL: q.url(), Method: q.method, Header: h}
 }
 
 // ask sends a request; nil = it was let through.

@@ -41,7 +41,7 @@ func disagreement(t *testing.T, b *boundPolicy, live *liveProxy, g asker, n int)
 }
 
 // ask is explain; nil = the request is let through.
-func (b *boundPolicy) ask(q Question) *liveAnswer {
+func (b *boundPolicy) ask(q ExplainRequest) *liveAnswer {
 	req, err := q.request()
 	if err != nil {
 		return &liveAnswer{Layer: "parse", Message: err.Error()}
@@ -80,7 +80,7 @@ func (b *bed) launchBottle(name string, front map[string]any) (*boundPolicy, *li
 	b.bottleFile(name, string(raw))
 	at := b.launch(LaunchRequest{Bottles: []string{name}})
 	spec := b.fake.bottles[at.ID].sidecar
-	bound, err := loadPolicy(b.home, Question{Bottles: []string{name}})
+	bound, err := loadPolicy(b.home, ExplainRequest{Bottles: []string{name}})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func TestChangesHelp(t *testing.T) {
 
 // mend applies what is proposed until the request passes; reason is why it does
 // not in the end.
-func mend(t *testing.T, b *bed, front map[string]any, q Question) (reason string, err error) {
+func mend(t *testing.T, b *bed, front map[string]any, q ExplainRequest) (reason string, err error) {
 	t.Helper()
 	q.Bottles = []string{"made"}
 	for range 6 {
@@ -224,7 +224,7 @@ func mend(t *testing.T, b *bed, front map[string]any, q Question) (reason string
 
 // widest gives a host everything that a route can: what passes then should have
 // been proposed.
-func widest(t *testing.T, b *bed, front map[string]any, q Question, e *Explanation) error {
+func widest(t *testing.T, b *bed, front map[string]any, q ExplainRequest, e *Explanation) error {
 	t.Helper()
 	route := fmt.Sprintf("{host: %s, ports: [%d], git: {fetch: true}, private: [10.0.0.1, 10.0.0.2]}", e.Host, e.Port)
 	apply(t, front, &Change{Key: "egress.routes", Value: route})
@@ -291,7 +291,7 @@ func TestExplainNamesTheSource(t *testing.T) {
 		{"https://other.example.com:8443/x", "other.example.com", "", "", RuleOrigin{Key: "egress.routes[1].host", File: b.home + "/bottles/base.md", Line: 5}},
 	}
 	for _, tt := range tests {
-		e, err := Explain(b.home, Question{Agent: "worker", URL: tt.url})
+		e, err := Explain(b.home, ExplainRequest{Agent: "worker", URL: tt.url})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -312,7 +312,7 @@ func TestExplainNamesTheSource(t *testing.T) {
 func TestExplainNeedsNoLogin(t *testing.T) {
 	b := newBed(t)
 	b.bottleFile("made", "agent_provider: {template: codex, forward_host_credentials: true}")
-	e, err := Explain(b.home, Question{Bottles: []string{"made"}, URL: "https://chatgpt.com/backend-api/codex/responses", Method: "POST"})
+	e, err := Explain(b.home, ExplainRequest{Bottles: []string{"made"}, URL: "https://chatgpt.com/backend-api/codex/responses", Method: "POST"})
 	if err != nil || !e.Allowed || e.Credential != "Bearer from this host's codex login" || e.Origin.String() != "provider codex, built in" {
 		t.Errorf("%+v, %v", e, err)
 	}
@@ -323,25 +323,25 @@ func TestExplainRefusesQuestions(t *testing.T) {
 	b.bottleFile("broken", "egress: 5")
 	b.bottleFile("nologin", "agent_provider: {template: generic, auth_token: TOKEN}")
 	for name, tt := range map[string]struct {
-		q       Question
+		q       ExplainRequest
 		want    string
 		unclear bool
 	}{
-		"no URL":          {Question{URL: "api.example.com"}, "absolute URL", true},
-		"another scheme":  {Question{URL: "ftp://a.example.com"}, "http:// or https://", true},
-		"a host":          {Question{URL: "https://a_*b/"}, "the URL's host", true},
-		"a method":        {Question{URL: "https://a.example.com", Method: "G T"}, "is no method", true},
-		"a raw blank":     {Question{URL: "https://a.example.com/a b"}, "percent-encoded", true},
-		"the proxy":       {Question{URL: "http://_egress.local/"}, "the proxy's own name", true},
-		"half a switch":   {Question{URL: "https://a.example.com", Header: map[string][]string{"Upgrade": {"websocket"}}}, "Connection: Upgrade", true},
-		"no bottle":       {Question{URL: "https://a.example.com", Bottles: []string{"none"}}, `there is no bottle "none"`, false},
-		"no agent":        {Question{URL: "https://a.example.com", Agent: "none"}, `there is no agent "none"`, false},
-		"a broken bottle": {Question{URL: "https://a.example.com", Bottles: []string{"broken"}}, "egress: it must be a mapping", false},
-		"no such login":   {Question{URL: "https://a.example.com", Bottles: []string{"nologin"}}, "agent_provider.auth_token", false},
+		"no URL":          {ExplainRequest{URL: "api.example.com"}, "absolute URL", true},
+		"another scheme":  {ExplainRequest{URL: "ftp://a.example.com"}, "http:// or https://", true},
+		"a host":          {ExplainRequest{URL: "https://a_*b/"}, "the URL's host", true},
+		"a method":        {ExplainRequest{URL: "https://a.example.com", Method: "G T"}, "is no method", true},
+		"a raw blank":     {ExplainRequest{URL: "https://a.example.com/a b"}, "percent-encoded", true},
+		"the proxy":       {ExplainRequest{URL: "http://_egress.local/"}, "the proxy's own name", true},
+		"half a switch":   {ExplainRequest{URL: "https://a.example.com", Header: map[string][]string{"Upgrade": {"websocket"}}}, "Connection: Upgrade", true},
+		"no bottle":       {ExplainRequest{URL: "https://a.example.com", Bottles: []string{"none"}}, `there is no bottle "none"`, false},
+		"no agent":        {ExplainRequest{URL: "https://a.example.com", Agent: "none"}, `there is no agent "none"`, false},
+		"a broken bottle": {ExplainRequest{URL: "https://a.example.com", Bottles: []string{"broken"}}, "egress: it must be a mapping", false},
+		"no such login":   {ExplainRequest{URL: "https://a.example.com", Bottles: []string{"nologin"}}, "agent_provider.auth_token", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e, err := Explain(b.home, tt.q)
-			var unclear *QuestionError
+			var unclear *UnclearError
 			if e != nil || err == nil || errors.As(err, &unclear) != tt.unclear || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%+v, %v", e, err)
 			}

@@ -68,10 +68,10 @@ func (c *cli) explain(o explainOptions, url string) error {
 	if err != nil {
 		return err
 	}
-	e, err := provision.Explain(loader.Home, provision.Question{
+	e, err := provision.Explain(loader.Home, provision.ExplainRequest{
 		Agent: o.agent, Bottles: o.bottles, Workspace: workspace, URL: url, Method: strings.ToUpper(o.method), Header: header,
 	})
-	var unclear *provision.QuestionError
+	var unclear *provision.UnclearError
 	switch {
 	case errors.As(err, &unclear):
 		return usagef("manifest explain", "%w", err)
