@@ -92,13 +92,14 @@ func notExample(m match) confidence {
 	return likely
 }
 
-// pemHeader demands the beginning of a PEM block on the same line.
+// pemHeader demands the beginning of a PEM block on the same line. Its dashes
+// may be escaped.
 func pemHeader(m match) confidence {
 	line := m.buf[max(0, m.start-48):m.start]
 	if i := bytes.LastIndexByte(line, '\n'); i >= 0 {
 		line = line[i:]
 	}
-	if bytes.Contains(line, []byte("-----BEGIN ")) {
+	if bytes.Contains(line, []byte("BEGIN ")) {
 		return sure
 	}
 	return no
@@ -168,13 +169,15 @@ func mixed(m match) confidence {
 
 // userAndPassword demands what RFC 7617 puts into basic credentials.
 func userAndPassword(m match) confidence {
-	_, text, _ := bytes.Cut(m.buf[m.start:m.end], []byte(" "))
-	text = bytes.TrimRight(text, "=")
+	text := bytes.TrimRight(m.buf[m.start+len("Basic "):m.end], "=")
 	plain := make([]byte, base64.RawStdEncoding.DecodedLen(len(text)))
 	n, err := base64.RawStdEncoding.Decode(plain, text)
 	user, password, ok := bytes.Cut(plain[:n], []byte(":"))
 	if err != nil || !ok || len(user)+len(password) < leastLogin || len(password) == 0 {
 		return no
+	}
+	if strings.EqualFold(string(user), "aladdin") && bytes.HasPrefix(password, []byte("open")) {
+		return no // the example of RFC 7617
 	}
 	for _, b := range plain[:n] {
 		if b < ' ' || b == 0x7f {

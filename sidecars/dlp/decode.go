@@ -87,13 +87,7 @@ func (v *view) decode(last bool) {
 		d.fields.read(v, last)
 	}
 	v.head(last)
-	kept := d.inflated[:0]
-	for _, f := range d.inflated {
-		if f.read(v, last) {
-			kept = append(kept, f)
-		}
-	}
-	d.inflated = kept
+	v.readInflated(v.base+int64(len(v.buf)), last)
 	if last {
 		d.escapes.close()
 	}

@@ -17,6 +17,8 @@ type escapeReader struct {
 	layer
 	// before is where the last word ended.
 	before int64
+	// blanks tells that a plus stands for a blank, as in a form.
+	blanks bool
 	// held is an escape that is not complete.
 	held [escapeSize]byte
 	n    int
@@ -42,7 +44,7 @@ func (e *escapeReader) around(v *view, at int64) {
 	}
 	e.name = "escapes"
 	e.begin(v, from)
-	e.n, e.out = 0, e.out[:0]
+	e.n, e.out, e.blanks = 0, e.out[:0], v.buf[at-v.base] == '%' && v.job.field != Path
 }
 
 // endsWord reports what no escaped text goes over. A line end is none: encoded
@@ -76,6 +78,8 @@ func (e *escapeReader) advance(v *view, to int64) {
 		case endsWord(b):
 			e.finish()
 			return
+		case b == '+' && e.blanks && e.n == 0:
+			e.out = append(e.out, ' ')
 		case e.n > 0 || b == '%' || b == '\\' || b == '&':
 			e.take(b)
 		default:

@@ -70,4 +70,6 @@ type Finding struct {
 	// read.
 	Start, End int64
 	Level      Level
+	// Score is that of an injection.
+	Score int
 }

@@ -45,6 +45,7 @@ type inflater struct {
 
 // inflate begins to decompress at an offset.
 func (v *view) inflate(format string, start int64) {
+	v.readInflated(start, false)
 	if v.depth >= maxDepth || len(v.decoders.inflated) == mostInflaters {
 		v.job.unscannable(v.sink, "compressed in too many ways", start)
 		return
@@ -87,10 +88,27 @@ func effort(format string) int {
 	return 1
 }
 
-// read feeds what is new and reports whether there is more to come.
-func (f *inflater) read(v *view, last bool) bool {
-	f.chunk, f.ended = v.buf[f.at-v.base:], last
-	f.at = v.base + int64(len(v.buf))
+// readInflated feeds the decompressors up to an offset of the view and forgets
+// those that are done.
+func (v *view) readInflated(to int64, last bool) {
+	kept := v.inflated[:0]
+	for _, f := range v.inflated {
+		if f.read(v, to, last) {
+			kept = append(kept, f)
+		}
+	}
+	clear(v.inflated[len(kept):])
+	v.inflated = kept
+}
+
+// read feeds what is new up to an offset of the view and reports whether there
+// is more to come.
+func (f *inflater) read(v *view, to int64, last bool) bool {
+	if to <= f.at && !last {
+		return true
+	}
+	f.chunk, f.ended = v.buf[f.at-v.base:to-v.base], last
+	f.at = to
 	f.fed += int64(len(f.chunk))
 	_, more := f.next()
 	if more && !last {

@@ -5,8 +5,8 @@ import "slices"
 // rules are all kinds of credentials that are recognised. Each pattern was
 // written from what the vendor publishes about its format.
 //
-// What is excused on purpose: values without randomness (leastEntropy), AWS's
-// and Stripe's documented examples, and the placeholders of this bottle. There
+// What is excused on purpose: values without randomness (leastEntropy), AWS's,
+// Stripe's and RFC 7617's documented examples, and the placeholders of this bottle. There
 // are no words that excuse a match and no file names: the one who writes the
 // text is the one who would use them.
 func rules() []rule {

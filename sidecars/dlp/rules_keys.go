@@ -24,7 +24,7 @@ func keyRules() []rule {
 		// RFC 3986: user information with a password
 		{kind: "url_password", pattern: `://[\w.~%!$&*+;=-]{1,64}:[^\s"'\x60@/\\<>{}\[\]]{6,200}@`, glued: true, entropy: 2.6, check: urlPassword},
 		// RFC 7617
-		{kind: "basic_credentials", pattern: `(?:Basic|basic) [A-Za-z0-9+/]{12,400}={0,2}`, check: userAndPassword},
+		{kind: "basic_credentials", pattern: `(?:Basic|basic)[ +][A-Za-z0-9+/]{12,400}={0,2}`, check: userAndPassword},
 	}
 }
 
@@ -32,7 +32,7 @@ func keyRules() []rule {
 func namedRules() []rule {
 	const value = `[\w+/~.!@#%^*-]{16,512}={0,2}`
 	return []rule{
-		{kind: "bearer_token", pattern: `(?:Bearer|bearer)[ \t]{1,3}[\w+/~.-]{24,1000}={0,2}`, weak: true, entropy: 3.6, check: mixed},
+		{kind: "bearer_token", pattern: `(?:Bearer|bearer)[ \t+][\w+/~.-]{24,1000}={0,2}`, weak: true, entropy: 3.6, check: mixed},
 		{kind: "api_key_value", key: "apikey", pattern: value, weak: true, entropy: 3.5, check: mixed},
 		{kind: "access_key_value", key: "accesskey", pattern: value, weak: true, entropy: 3.5, check: mixed},
 		{kind: "private_key_value", key: "privatekey", pattern: value, weak: true, entropy: 3.5, check: mixed},

@@ -50,7 +50,7 @@ func workRules() []rule {
 		{kind: "mapbox_secret_token", pattern: `sk\.eyJ[\w-]{60,160}\.[\w-]{20,30}`},
 		{kind: "salesforce_token", pattern: `00D[A-Za-z0-9]{12,15}![\w.]{80,120}`},
 		{kind: "okta_token", key: "oktaapitoken", pattern: `00[\w-]{40}`, entropy: 4},
-		{kind: "okta_token", pattern: `SSWS 00[\w-]{40}`},
+		{kind: "okta_token", pattern: `SSWS[ +]00[\w-]{40}`},
 		{kind: "auth0_secret", key: "auth0clientsecret", pattern: `[\w-]{64}`, entropy: 4.3},
 		{kind: "clerk_secret", key: "clerksecretkey", pattern: `sk_(?:live|test)_[A-Za-z0-9]{40,60}`},
 		{kind: "zendesk_token", key: "zendeskapitoken", pattern: `[A-Za-z0-9]{40}`, entropy: 4},

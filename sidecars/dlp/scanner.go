@@ -41,6 +41,7 @@ type Scanner struct {
 	short        []string
 	hides        bool // there are known secrets
 	jobs         sync.Pool
+	injection    func() *injectionRules
 }
 
 // target is what a word of an automaton stands for: one of the two is set.
@@ -51,7 +52,7 @@ type target struct {
 
 // New compiles the rules and what is known. It takes some milliseconds.
 func New(o Options) (*Scanner, error) {
-	s := &Scanner{alphabets: alphabets()}
+	s := &Scanner{alphabets: alphabets(), injection: sync.OnceValue(newInjectionRules)}
 	exact, folded := [][]byte{}, alnumClasses()
 	var exactID []uint32
 	names := newTrie(folded)

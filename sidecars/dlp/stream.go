@@ -9,6 +9,7 @@ const mostFindings = 64
 // StreamOptions say what a text is and what to look for.
 type StreamOptions struct {
 	// Detectors are by name; nil means TokenPatterns and KnownSecrets, empty none.
+	// For answers it is InjectionDetection alone, on types that are Textual.
 	Detectors []string
 	// Field is where the text comes from; "" means Body.
 	Field Field
@@ -21,7 +22,9 @@ func (o StreamOptions) detectors() detectors {
 		return tokenBit | knownBit | canaryBit
 	}
 	for _, name := range o.Detectors {
-		d |= bit(name) | canaryBit
+		if d |= bit(name); d&outbound != 0 {
+			d |= canaryBit
+		}
 	}
 	return d
 }
@@ -33,7 +36,11 @@ const (
 	knownBit
 	canaryBit
 	entropyBit
+	injectionBit
 )
+
+// outbound are the detectors that read with the views.
+const outbound = tokenBit | knownBit | canaryBit | entropyBit
 
 func bit(name string) detectors {
 	switch name {
@@ -45,6 +52,8 @@ func bit(name string) detectors {
 		return canaryBit
 	case Entropy:
 		return entropyBit
+	case InjectionDetection:
+		return injectionBit
 	}
 	return 0
 }
@@ -54,11 +63,13 @@ type job struct {
 	detectors detectors
 	field     Field
 	findings  []Finding
+	length    int64
 	given     int // findings that a caller has
 	gaveUp    bool
 	inflated  int64 // bytes decompressed
 	opened    int   // decompressors started, by effort
 	root      view
+	injection injectionReader
 }
 
 func (j *job) on(name string) bool { return j.detectors&bit(name) != 0 }
@@ -92,27 +103,41 @@ func (s *Scanner) Stream(o StreamOptions) *Stream {
 		j = &job{}
 	}
 	j.detectors, j.field, j.given, j.gaveUp = o.detectors(), o.Field, 0, false
-	j.inflated, j.opened = 0, 0
+	j.inflated, j.opened, j.length = 0, 0, 0
 	j.findings = j.findings[:0]
 	if j.field == "" {
 		j.field = Body
 	}
 	j.root.reset(s, j, j)
+	if j.detectors&injectionBit != 0 {
+		j.injection.reset(s.injection())
+	}
 	return &Stream{s: s, j: j}
 }
 
 // Write reads on and returns what has been found since the last call. The
 // result is valid until the next one.
 func (st *Stream) Write(p []byte) []Finding {
-	if st.j.detectors != 0 {
+	st.j.length += int64(len(p))
+	if st.j.detectors&outbound != 0 {
 		st.j.root.write(p)
+	}
+	if st.j.detectors&injectionBit != 0 {
+		st.j.injection.write(p, st.j)
 	}
 	return st.news()
 }
 
 // Safe is the offset before which everything is decided: what lies before it
 // can be sent on, what lies behind may be part of something to be found.
-func (st *Stream) Safe() int64 { return st.j.root.safe() }
+//
+// Injection is not held back for: its report is not about single bytes.
+func (st *Stream) Safe() int64 {
+	if st.j.detectors&outbound == 0 {
+		return st.j.length
+	}
+	return st.j.root.safe()
+}
 
 // Close ends the text and returns what has been found since the last Write. The
 // Stream cannot be used afterwards.
