@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,6 +52,39 @@ func (l *launch) token(ref string) (secret.Value, error) {
 	return login.Token, nil
 }
 
+// withLogin completes settings that use this host's login.
+func (l *launch) withLogin(s provider.Settings) (provider.Settings, error) {
+	if !s.ForwardHostCredentials {
+		return s, nil
+	}
+	login, err := l.hostLogin(l.r.agent.provider.HostLogin.Format)
+	s.HostLogin = login
+	return s, err
+}
+
+// placeholders are the texts in the guest that stand for a credential: the
+// provider's, and values of variables that say so themselves.
+func (l *launch) placeholders() ([]string, error) {
+	var out []string
+	if a := l.r.agent; a != nil {
+		s, err := l.withLogin(a.settings)
+		if err != nil {
+			return nil, asInvalid(err)
+		}
+		r, err := provider.Resolve(a.provider, s)
+		if err != nil {
+			return nil, asInvalid(err)
+		}
+		out = append(out, r.Placeholders...)
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.r.env)) {
+		if text := l.r.env[name].Literal; provider.IsPlaceholder(text) && !slices.Contains(out, text) {
+			out = append(out, text)
+		}
+	}
+	return out, nil
+}
+
 // writeAgentFiles puts the provider's files into the agent's home, and proves by
 // reading back that they are there.
 func writeAgentFiles(ctx context.Context, l *launch) (string, error) {
@@ -61,12 +96,9 @@ func writeAgentFiles(ctx context.Context, l *launch) (string, error) {
 	if s.Workspace != "" {
 		s.Workspace = s.Account.Workspace()
 	}
-	if s.ForwardHostCredentials {
-		login, err := l.hostLogin(a.provider.HostLogin.Format)
-		if err != nil {
-			return "", err
-		}
-		s.HostLogin = login
+	s, err := l.withLogin(s)
+	if err != nil {
+		return "", err
 	}
 	r, err := provider.Resolve(a.provider, s)
 	if err != nil {

@@ -93,8 +93,14 @@ func render(_ context.Context, l *launch) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	placeholders, err := l.placeholders()
+	if err != nil {
+		return "", err
+	}
 	l.caCert = cert
-	l.config = sidecars.Config{Bottle: string(l.plan.ID), Routes: routes, CACert: string(cert), Ledger: l.m.cfg.Ledger}
+	l.config = sidecars.Config{
+		Bottle: string(l.plan.ID), Routes: routes, Placeholders: placeholders, CACert: string(cert), Ledger: l.m.cfg.Ledger,
+	}
 	l.secrets = sidecars.Secrets{CAKey: key, Tokens: tokens}
 	return fmt.Sprintf("%d routes, %d credentials", len(routes), len(tokens)), nil
 }

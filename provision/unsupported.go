@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/bottle-mcp/bottle-mcp/provision/manifest"
-	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
 
 // demand is something that a manifest can ask for and this version cannot give.
@@ -26,9 +25,6 @@ func demands() []demand {
 		{"scanning of requests", ofRoutes("dlp.outbound_detectors", func(r manifest.Route) bool { return r.DLP != nil && len(r.DLP.Outbound) > 0 })},
 		{"scanning of answers", ofRoutes("dlp.inbound_detectors", func(r manifest.Route) bool { return r.DLP != nil && len(r.DLP.Inbound) > 0 })},
 		{"scanning of requests", ofRoutes("dlp.outbound_on_match", func(r manifest.Route) bool { return r.DLP != nil && r.DLP.OnMatch != "" })},
-		{"schemes other than Bearer and token", ofRoutes("auth.scheme", func(r manifest.Route) bool {
-			return r.Auth != nil && r.Auth.Scheme != sidecars.SchemeBearer && r.Auth.Scheme != sidecars.SchemeToken
-		})},
 		{"budgets of routes", ofRoutes("budget", func(r manifest.Route) bool { return r.Budget != nil })},
 		{"rules for answers", ofRoutes("response", func(r manifest.Route) bool { return r.Response != nil })},
 		{"a way for the agent to ask for more", of("supervise", func(b *manifest.Bottle) bool { return b.Supervise })},

@@ -21,8 +21,6 @@ func TestUnsupported(t *testing.T) {
 		{"outbound detectors", route + "      dlp: {outbound_detectors: [token_patterns]}", ":5: egress.routes[0].dlp.outbound_detectors: it is not supported yet by this version (scanning of requests); remove the key; a bottle must not run with less than it asks for"},
 		{"inbound detectors", route + "      dlp: {inbound_detectors: [naive_injection_detection]}", ":5: egress.routes[0].dlp.inbound_detectors: it is not supported yet by this version (scanning of answers)"},
 		{"on a match", route + "      dlp: {outbound_on_match: block}", ":5: egress.routes[0].dlp.outbound_on_match: it is not supported yet by this version (scanning of requests)"},
-		{"basic", route + "      auth: {scheme: Basic, token_ref: TOKEN}", ":5: egress.routes[0].auth.scheme: it is not supported yet by this version (schemes other than Bearer and token)"},
-		{"a header", route + "      auth: {scheme: header, header: x-key, token_ref: TOKEN}", ":5: egress.routes[0].auth.scheme: it is not supported yet"},
 		{"budget", route + "      budget: {requests: 1}", ":5: egress.routes[0].budget: it is not supported yet by this version (budgets of routes)"},
 		{"response", route + "      response: {max_bytes: 1KiB}", ":5: egress.routes[0].response: it is not supported yet by this version (rules for answers)"},
 		{"no detectors", route + "      dlp: {outbound_detectors: false, inbound_detectors: false}", ""},

@@ -78,6 +78,10 @@ type Config struct {
 	Routes []Route `json:"routes"`
 	// CACert is the bottle's certificate authority, PEM.
 	CACert string `json:"ca_cert"`
+	// Placeholders are texts in the guest that stand for a credential: programs
+	// that demand one have them, and the proxy takes them for none. They are not
+	// secret.
+	Placeholders []string `json:"placeholders,omitempty"`
 	// Ledger says how decisions are recorded.
 	Ledger LedgerPolicy `json:"ledger,omitzero"`
 }
@@ -162,9 +166,15 @@ type HeaderMatch struct {
 const (
 	SchemeBearer = "Bearer"
 	SchemeToken  = "token"
-	SchemeBasic  = "Basic"  // the token is "user:password", not encoded
+	// SchemeBasic takes "user:password", not encoded; a token without ":" is the
+	// password of the user BasicUser.
+	SchemeBasic  = "Basic"
 	SchemeHeader = "header" // the token is the whole value of Auth.Header
 )
+
+// BasicUser is the user name of a token that has none: what code hosts expect
+// beside an access token.
+const BasicUser = "x-access-token"
 
 // Auth says how a credential is put on the wire: "Authorization: <Scheme>
 // <token>", or for SchemeHeader "<Header>: <token>"; the token is taken from

@@ -149,6 +149,9 @@ func checkText(s string, most int, vars []string) error {
 // placeholderMark is in every placeholder.
 const placeholderMark = "placeholder"
 
+// IsPlaceholder reports whether a text says that it stands for a credential.
+func IsPlaceholder(text string) bool { return strings.Contains(text, placeholderMark) }
+
 func env(n manifest.Node) map[string]string {
 	out := map[string]string{}
 	n.Named(maxEnv, "a mapping of names to values", func(name string, key, value manifest.Node) {

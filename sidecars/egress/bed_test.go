@@ -29,6 +29,8 @@ import (
 const (
 	testToken = "s3cr3t-t0ken-of-the-operator"
 	testWait  = 10 * time.Second
+	// testPlaceholder stands for it in the guest.
+	testPlaceholder = "placeholder-of-the-guest"
 )
 
 // names resolves from a table; a name may answer differently each time.
@@ -152,7 +154,7 @@ func (b *bed) start(c *bedConfig) {
 	check(b.t, err)
 	b.authority = x509.NewCertPool()
 	b.authority.AppendCertsFromPEM(certPEM)
-	cfg := sidecars.Config{Bottle: "otter", Routes: c.routes, CACert: string(certPEM)}
+	cfg := sidecars.Config{Bottle: "otter", Routes: c.routes, CACert: string(certPEM), Placeholders: []string{testPlaceholder}}
 	secrets := sidecars.Secrets{CAKey: key, Tokens: map[string]secret.Value{"T0": secret.New(testToken)}}
 	b.cfg = cfg
 	b.proxy, err = New(cfg, secrets, c.opts)

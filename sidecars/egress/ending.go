@@ -47,3 +47,11 @@ func (e *ending) reason() *refusal {
 	defer e.mu.Unlock()
 	return e.why
 }
+
+// err is reason as an error.
+func (e *ending) err() error {
+	if why := e.reason(); why != nil {
+		return why
+	}
+	return nil
+}

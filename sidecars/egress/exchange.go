@@ -84,6 +84,10 @@ func (ex *exchange) serve() {
 		ex.refuse(no)
 		return
 	}
+	if a.query, no = ex.gen.pins.check(a, ex.route); no != nil {
+		ex.refuse(no)
+		return
+	}
 	if a.upgrade != "" {
 		ex.upgrade(a, ex.route)
 		return
@@ -206,6 +210,9 @@ func (ex *exchange) finish(v any) {
 		ex.watch.stop()
 	}
 	ex.ending.over()
+	if ex.ending.reason() != nil && !ex.taken {
+		_ = ex.rc.SetWriteDeadline(time.Time{}) // it may have ended well at the same moment
+	}
 	ex.leave()
 	if v != nil && v != http.ErrAbortHandler { //nolint:errorlint // compared by identity, as net/http does
 		unavailable(reasonInternal, "The proxy failed on this request.").note(&ex.d)
@@ -253,5 +260,5 @@ func (ex *exchange) finishBody() {
 // target is the URL the request goes to upstream.
 func (a ask) target(r *http.Request) *url.URL {
 	return &url.URL{Scheme: a.scheme, Host: hostPort(a.scheme, a.to), Path: r.URL.Path, RawPath: r.URL.RawPath,
-		RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
+		RawQuery: a.query, ForceQuery: r.URL.ForceQuery}
 }

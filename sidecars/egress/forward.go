@@ -35,10 +35,13 @@ func (b *buffers) put(v *[]byte) { b.pool.Put(v) }
 func (ex *exchange) forward(a ask, to *route) {
 	ctx, cancel := context.WithCancel(ex.r.Context())
 	defer cancel()
+	out := ex.outgoing(a, to)
 	ex.watch = newWatchdog(ex.p.limits.Idle, func() { ex.ending.end(idle()) })
 	ex.ending.onEnd(func() {
 		cancel()
-		_ = ex.rc.SetReadDeadline(time.Now().Add(-time.Second))
+		if ex.body != nil && !ex.body.finished() {
+			_ = ex.rc.SetReadDeadline(time.Now().Add(-time.Second))
+		}
 		_ = ex.rc.SetWriteDeadline(time.Now().Add(time.Second)) // leaves time to say why
 	})
 	if ex.r.ContentLength != 0 {
@@ -46,7 +49,6 @@ func (ex *exchange) forward(a ask, to *route) {
 		// the body before it lets an answer out.
 		_ = ex.rc.EnableFullDuplex()
 	}
-	out := ex.outgoing(a, to)
 	ex.track()
 	resp, err := ex.roundTrip(ctx, out)
 	if err != nil {
@@ -153,7 +155,13 @@ func (ex *exchange) respond(resp *http.Response) {
 		ex.s.guard.seal()
 	}
 	ex.w.WriteHeader(resp.StatusCode)
-	if err := ex.copyBody(resp); err != nil {
+	err := ex.copyBody(resp)
+	if err == nil && resp.ContentLength < 0 {
+		// A server that is told that its answer is not wanted may end it well,
+		// in the moment before the connection to it is closed.
+		err = ex.ending.err()
+	}
+	if err != nil {
 		ex.broken(err)
 	}
 	ex.writeTrailers(resp, announced)

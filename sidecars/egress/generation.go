@@ -22,14 +22,15 @@ const cutWait = 2 * time.Second
 // on them, so that a route that was taken away is not ridden on.
 type generation struct {
 	table *table
+	pins  *pinning
 	// viaH1 talks HTTP/1.1 to upstreams, viaH2 also HTTP/2. The latter serves
 	// clients that came with HTTP/2 (gRPC needs it end to end); for all others
 	// one connection per request is faster and takes a third of the memory.
 	viaH1, viaH2 *http.Transport
 }
 
-func (p *Proxy) newGeneration(t *table) *generation {
-	return &generation{table: t, viaH1: p.newTransport(t, false), viaH2: p.newTransport(t, true)}
+func (p *Proxy) newGeneration(t *table, placeholders []string) *generation {
+	return &generation{table: t, pins: newPinning(placeholders), viaH1: p.newTransport(t, false), viaH2: p.newTransport(t, true)}
 }
 
 // newTransport sets Proxy to nil: no environment variable may send requests
@@ -107,7 +108,7 @@ func (p *Proxy) Reload(cfg sidecars.Config, secrets sidecars.Secrets) error {
 	old := p.current.Load()
 	p.tokens = tokens
 	cut := p.running.change(func() *generation {
-		next := p.newGeneration(routes)
+		next := p.newGeneration(routes, cfg.Placeholders)
 		p.current.Store(next)
 		return next
 	})

@@ -32,7 +32,7 @@ func requestHeader(in http.Header, auth *credential) http.Header {
 	named := connectionNames(in)
 	out := make(http.Header, len(in)+2)
 	for name, values := range in {
-		if policy.HopByHop(name) || named[name] || name == "Host" || auth != nil && policy.CarriesCredential(name) {
+		if policy.HopByHop(name) || named[name] || name == "Host" || auth.replaces(name) || auth != nil && name == "Cookie" {
 			continue
 		}
 		out[name] = values
@@ -44,7 +44,7 @@ func requestHeader(in http.Header, auth *credential) http.Header {
 		out["User-Agent"] = []string{""} // or net/http adds its own
 	}
 	if auth != nil {
-		out["Authorization"] = []string{auth.header()}
+		auth.put(out)
 	}
 	return out
 }
@@ -68,5 +68,5 @@ func trailerAllowed(name string, auth *credential) bool {
 	case "Host", "Content-Length", "Content-Encoding", "Content-Type", "Cookie", "Set-Cookie", "Alt-Svc":
 		return false
 	}
-	return !policy.HopByHop(name) && (auth == nil || !policy.CarriesCredential(name))
+	return !policy.HopByHop(name) && !auth.replaces(name)
 }

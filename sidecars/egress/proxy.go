@@ -106,7 +106,7 @@ func New(cfg sidecars.Config, secrets sidecars.Secrets, opts Options) (*Proxy, e
 	}
 	p.out = newOutbound(opts, p.limits)
 	p.guestTLS = p.newGuestTLS()
-	p.current.Store(p.newGeneration(routes))
+	p.current.Store(p.newGeneration(routes, cfg.Placeholders))
 	return p, nil
 }
 

@@ -96,9 +96,9 @@ func TestInjection(t *testing.T) {
 	for _, h2 := range []bool{false, true} {
 		req := get(t, b.secureURL("auth.test", "/"))
 		for _, name := range []string{"Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key", "X-Auth-Token", "Private-Token", "X_api_key"} {
-			req.Header[name] = []string{"the agent's own"}
+			req.Header[name] = []string{testPlaceholder}
 		}
-		req.Header.Set("Cookie", "kept=1")
+		req.Header.Set("Cookie", "session="+testPlaceholder)
 		req.Header.Set("Connection", "Authorization")
 		if h2 {
 			req.Header.Del("Connection")
@@ -111,12 +111,9 @@ func TestInjection(t *testing.T) {
 			t.Errorf("origin's Authorization = %q", got)
 		}
 		for name, values := range s.Header {
-			if strings.Contains(strings.Join(values, ""), "the agent's own") {
+			if strings.Contains(strings.Join(values, ""), testPlaceholder) {
 				t.Errorf("origin saw the agent's %s", name)
 			}
-		}
-		if s.Header.Get("Cookie") != "kept=1" {
-			t.Errorf("origin's Cookie = %q", s.Header.Get("Cookie"))
 		}
 	}
 	t.Run("never in the clear", func(t *testing.T) {

@@ -14,6 +14,7 @@ const (
 	layerIdentity = "identity" // the names of one request differ
 	layerProtocol = policy.LayerProtocol
 	layerAddress  = "address"  // what the name resolves to
+	layerPin      = "pin"      // a credential of the agent's own where the proxy puts one
 	layerUpstream = "upstream" // the server beyond
 	layerProxy    = "proxy"    // the proxy's own limits
 	layerLedger   = ledger.LayerLedger
@@ -59,6 +60,7 @@ const (
 	reasonInternal        = "internal_error"
 	reasonStopping        = "proxy_stopping"
 	reasonRevoked         = "route_revoked"
+	reasonForeign         = "foreign_credential"
 	reasonUnknownLocal    = "unknown_proxy_page"
 	reasonQuestion        = "question_invalid"
 )

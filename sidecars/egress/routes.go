@@ -2,7 +2,6 @@ package egress
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
@@ -29,23 +28,6 @@ type route struct {
 // same way under r.
 func (r *route) carriesOutAs(o *route) bool {
 	return r.rule == o.rule && r.auth.equal(o.auth) && slices.Equal(r.private, o.private)
-}
-
-// credential is what a route puts on a request.
-type credential struct {
-	scheme string
-	token  secret.Value
-}
-
-// header is the Authorization value. Use it only on a request about to leave.
-func (c *credential) header() string { return c.scheme + " " + c.token.Reveal() }
-
-// equal compares what is put on a request; nil is nothing.
-func (c *credential) equal(o *credential) bool {
-	if c == nil || o == nil {
-		return c == o
-	}
-	return c.header() == o.header()
 }
 
 // table is the compiled policy, and beside each of its routes the credential.
@@ -82,23 +64,4 @@ func newTable(routes []sidecars.Route, tokens map[string]secret.Value) (*table, 
 		t.routes[i].private = compiled.Private(i)
 	}
 	return t, nil
-}
-
-func newCredential(in *sidecars.Auth, tokens map[string]secret.Value) (*credential, error) {
-	if in == nil {
-		return nil, nil
-	}
-	if in.Scheme != "Bearer" && in.Scheme != "token" {
-		return nil, fmt.Errorf(`auth scheme %.40q is not known; use "Bearer" or "token"`, in.Scheme)
-	}
-	token, ok := tokens[in.Slot]
-	if !ok || token.Empty() {
-		return nil, fmt.Errorf("auth slot %.80q holds no token; hand over one for it", in.Slot)
-	}
-	for _, c := range []byte(token.Reveal()) {
-		if c <= ' ' || c > '~' {
-			return nil, fmt.Errorf("the token in auth slot %.80q holds a blank, a control or a non-ASCII character; hand over the bare token", in.Slot)
-		}
-	}
-	return &credential{scheme: in.Scheme, token: token}, nil
 }

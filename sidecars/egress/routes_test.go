@@ -49,7 +49,7 @@ func TestNewTableRefuses(t *testing.T) {
 		{"mapped address", sidecars.Route{Host: "a.test", Private: []string{"::ffff:10.0.0.1"}}, "mapped"},
 		{"mapped prefix", sidecars.Route{Host: "a.test", Private: []string{"::ffff:10.0.0.0/104"}}, "mapped"},
 		{"zone", sidecars.Route{Host: "a.test", Private: []string{"fe80::1%eth0"}}, "zone"},
-		{"unknown scheme", sidecars.Route{Host: "a.test", Auth: auth("Basic", "GOOD")}, "scheme"},
+		{"unknown scheme", sidecars.Route{Host: "a.test", Auth: auth("Digest", "GOOD")}, "scheme"},
 		{"no slot", sidecars.Route{Host: "a.test", Auth: auth("Bearer", "MISSING")}, "MISSING"},
 		{"empty token", sidecars.Route{Host: "a.test", Auth: auth("Bearer", "EMPTY")}, "EMPTY"},
 		{"token with newline", sidecars.Route{Host: "a.test", Auth: auth("Bearer", "NEWLINE")}, "bare token"},

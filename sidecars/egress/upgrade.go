@@ -27,6 +27,9 @@ func (ex *exchange) upgrade(a ask, to *route) {
 	out := ex.outgoing(a, to)
 	out.Header["Connection"] = []string{"Upgrade"}
 	out.Header["Upgrade"] = []string{"websocket"}
+	if to.auth != nil {
+		ex.gen.pins.withoutPlaceholders(out.Header)
+	}
 	ex.track()
 	resp, err := ex.roundTrip(ctx, out)
 	if err != nil {

@@ -49,7 +49,7 @@ func decodeConfig(data []byte) (sidecars.Config, error) {
 	if f.Routes == nil {
 		return sidecars.Config{}, errors.New("it has no routes; write an empty list to allow nothing")
 	}
-	return sidecars.Config{Bottle: f.Bottle, Routes: f.Routes, Ledger: f.Ledger}, nil
+	return sidecars.Config{Bottle: f.Bottle, Routes: f.Routes, Placeholders: f.Placeholders, Ledger: f.Ledger}, nil
 }
 
 // object is one that checkKeys is inside of.

@@ -154,13 +154,14 @@ func configFiles(cfg sidecars.Config, secrets sidecars.Secrets, roots []byte) ([
 
 // fileConfig is sidecars.Config as it stands in sidecars.ConfigFile.
 type fileConfig struct {
-	Bottle string                `json:"bottle"`
-	Routes []sidecars.Route      `json:"routes"`
-	Ledger sidecars.LedgerPolicy `json:"ledger,omitzero"`
+	Bottle       string                `json:"bottle"`
+	Routes       []sidecars.Route      `json:"routes"`
+	Placeholders []string              `json:"placeholders,omitempty"`
+	Ledger       sidecars.LedgerPolicy `json:"ledger,omitzero"`
 }
 
 func encodeConfig(cfg sidecars.Config) ([]byte, error) {
-	f := fileConfig{Bottle: cfg.Bottle, Routes: cfg.Routes, Ledger: cfg.Ledger}
+	f := fileConfig{Bottle: cfg.Bottle, Routes: cfg.Routes, Placeholders: cfg.Placeholders, Ledger: cfg.Ledger}
 	if f.Routes == nil {
 		f.Routes = []sidecars.Route{}
 	}

@@ -18,13 +18,22 @@ func HopByHop(name string) bool {
 }
 
 // CarriesCredential reports whether a header carries a credential of the
-// agent's own. Servers that hand headers to programs as variables do not tell
-// "_" from "-", so neither does this.
+// agent's own: those of HTTP itself, and the API keys of known providers.
+// Servers that hand headers to programs as variables do not tell "_" from "-",
+// so neither does this.
 func CarriesCredential(name string) bool {
 	switch strings.ReplaceAll(strings.ToLower(name), "_", "-") {
-	case "authorization", "proxy-authorization", "x-authorization",
-		"x-api-key", "api-key", "apikey", "x-goog-api-key", "x-auth-token", "x-access-token",
-		"private-token", "job-token", "deploy-token":
+	case "authorization", "proxy-authorization", "x-authorization", "x-forwarded-authorization",
+		"x-api-key", "api-key", "apikey", "x-apikey", "x-api-token", "api-token", "x-api-secret",
+		"x-auth-token", "x-auth-key", "x-auth", "x-access-token", "access-token", "x-access-key", "x-token", "x-user-token", "x-session-token",
+		"x-goog-api-key", "x-goog-iam-authorization-token", "x-serverless-authorization", "x-amz-security-token", "x-amzn-authorization",
+		"ocp-apim-subscription-key", "x-functions-key", "x-ms-authorization-auxiliary", "x-rapidapi-key",
+		"private-token", "job-token", "deploy-token", "x-gitlab-token", "x-github-token", "circle-token", "x-buildkite-token", "travis-token",
+		"x-vault-token", "x-consul-token", "x-nomad-token", "x-figma-token", "x-shopify-access-token", "x-okta-token", "x-jfrog-art-api",
+		"dd-api-key", "dd-application-key", "x-honeycomb-team", "x-insert-key", "x-query-key", "x-license-key", "x-sentry-auth", "x-datadog-api-key",
+		"xi-api-key", "x-subscription-token", "x-postmark-server-token", "x-postmark-account-token", "x-mailgun-token", "x-pm-token",
+		"x-algolia-api-key", "x-typesense-api-key", "x-meili-api-key", "x-n8n-api-key", "x-linode-token", "x-parse-rest-api-key", "x-parse-master-key",
+		"x-hasura-admin-secret", "x-app-token", "x-apikey-token", "x-nuget-apikey", "npm-auth-token", "x-jwt-assertion", "x-id-token", "x-refresh-token":
 		return true
 	}
 	return false

@@ -1,0 +1,217 @@
+package egress
+
+import (
+	"encoding/base64"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
+)
+
+// The tests in this file are named after the rows of the red-team catalogue. Each
+// has a positive control: without the wall in question, the attack works.
+
+const attackersKey = "the-attackers-own-key"
+
+// foreignCredentials are ways to bring an account of one's own to an allowed
+// host.
+func foreignCredentials() map[string]func(*http.Request) {
+	header := func(name, value string) func(*http.Request) {
+		return func(r *http.Request) { r.Header[name] = []string{value} }
+	}
+	query := func(q string) func(*http.Request) {
+		return func(r *http.Request) { r.URL.RawQuery = q }
+	}
+	basic := base64.StdEncoding.EncodeToString([]byte(attackersKey + ":"))
+	return map[string]func(*http.Request){
+		"Bearer":                  header("Authorization", "Bearer "+attackersKey),
+		"a bare token":            header("Authorization", attackersKey),
+		"another scheme":          header("Authorization", "AWS4-HMAC-SHA256 Credential="+attackersKey),
+		"Basic":                   header("Authorization", "Basic "+basic),
+		"Basic that is no base64": header("Authorization", "Basic %%%"),
+		"a second value": func(r *http.Request) {
+			r.Header["Authorization"] = []string{"Bearer " + testPlaceholder, "Bearer " + attackersKey}
+		},
+		"behind a placeholder": header("Authorization", "Bearer "+testPlaceholder+" "+attackersKey),
+		"X-Api-Key":            header("X-Api-Key", attackersKey),
+		"x_api_key":            header("X_api_key", attackersKey),
+		"X-Goog-Api-Key":       header("X-Goog-Api-Key", attackersKey),
+		"Api-Key":              header("Api-Key", attackersKey),
+		"Private-Token":        header("Private-Token", attackersKey),
+		"X-Amz-Security-Token": header("X-Amz-Security-Token", attackersKey),
+		"Proxy-Authorization":  header("Proxy-Authorization", "Bearer "+attackersKey),
+		"named in Connection": func(r *http.Request) {
+			r.Header["X-Api-Key"], r.Header["Connection"] = []string{attackersKey}, []string{"X-Api-Key"}
+		},
+		"access_token":            query("access_token=" + attackersKey),
+		"apiKey":                  query("q=1&apiKey=" + attackersKey),
+		"key":                     query("key=" + attackersKey),
+		"an escaped name":         query("%61ccess%5Ftoken=" + attackersKey),
+		"a name escaped twice":    query("%2561ccess_token=" + attackersKey),
+		"an array":                query("token[]=" + attackersKey),
+		"behind a semicolon":      query("q=1;token=" + attackersKey),
+		"a presigned URL":         query("X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIA%2F20260101&X-Amz-Signature=" + attackersKey),
+		"a SAS token":             query("sv=2024-01-01&sig=" + attackersKey),
+		"Bearer in the query":     query("authorization=Bearer+" + attackersKey),
+		"a WebSocket subprotocol": header("Sec-Websocket-Protocol", "realtime, openai-insecure-api-key."+attackersKey),
+	}
+}
+
+// TestRedTeamX1 brings the attacker's account to a host for which the proxy has
+// a credential.
+func TestRedTeamX1(t *testing.T) {
+	b := newBed(t, nil)
+	for name, put := range foreignCredentials() {
+		t.Run(name, func(t *testing.T) {
+			send := func(host string) (*http.Response, string) {
+				c := b.tunnel(host, host)
+				req := get(t, b.secureURL(host, "/v1/files"))
+				put(req)
+				var raw strings.Builder
+				raw.WriteString("GET " + req.URL.RequestURI() + " HTTP/1.1\r\nHost: " + req.URL.Host + "\r\n")
+				check(t, req.Header.Write(&raw))
+				c.send(raw.String() + "\r\n")
+				resp := c.response("GET")
+				return resp, body(t, resp)
+			}
+			resp, text := send("auth.test")
+			if resp.StatusCode != http.StatusForbidden || resp.Header.Get(headerRefused) != reasonForeign {
+				t.Errorf("%s %.300s", resp.Status, text)
+			}
+			if strings.Contains(text, attackersKey) {
+				t.Error("the refusal repeats the credential")
+			}
+			// The control: where nothing is pinned, the same request passes, and
+			// what brings the key to the server is there.
+			resp, text = send("allowed.test")
+			if resp.StatusCode != http.StatusOK {
+				t.Errorf("control: %s %.300s", resp.Status, text)
+			}
+		})
+	}
+	d := b.loggedReason(reasonForeign)
+	if d.Layer != layerPin || d.Verdict != sidecars.Deny || d.Rule != "auth.test" || d.Path != "/v1/files" {
+		t.Errorf("decision = %+v", d)
+	}
+	if strings.Contains(b.log.String(), attackersKey) {
+		t.Error("the log holds the credential")
+	}
+	t.Run("a cookie", func(t *testing.T) {
+		for host, want := range map[string]string{"auth.test": "", "allowed.test": "session=" + attackersKey} {
+			req := get(t, b.secureURL(host, "/"))
+			req.Header.Set("Cookie", "session="+attackersKey)
+			if _, s := fetch(t, b.client(false), req); s.Header.Get("Cookie") != want {
+				t.Errorf("%s saw the cookie %q, want %q", host, s.Header.Get("Cookie"), want)
+			}
+		}
+	})
+	t.Run("userinfo", func(t *testing.T) {
+		c := b.raw()
+		at := hostPort(schemeHTTP, authority{Host: "allowed.test", Port: b.plainPort})
+		c.send("GET http://user:" + attackersKey + "@" + at + "/ HTTP/1.1\r\nHost: " + at + "\r\n\r\n")
+		if resp := c.response("GET"); resp.StatusCode != http.StatusBadRequest || strings.Contains(body(t, resp), attackersKey) {
+			t.Errorf("%s", resp.Status)
+		}
+	})
+}
+
+// TestPlaceholders are accepted wherever a program may put them, and never
+// reach a server that gets the real one.
+func TestPlaceholders(t *testing.T) {
+	b := newBed(t, nil)
+	basic := func(s string) string { return "Basic " + base64.StdEncoding.EncodeToString([]byte(s)) }
+	for name, put := range map[string]func(*http.Request){
+		"none":               func(*http.Request) {},
+		"empty":              func(r *http.Request) { r.Header.Set("Authorization", "") },
+		"Bearer and nothing": func(r *http.Request) { r.Header.Set("Authorization", "Bearer") },
+		"Bearer":             func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+testPlaceholder) },
+		"another scheme":     func(r *http.Request) { r.Header.Set("Authorization", "token "+testPlaceholder) },
+		"bare":               func(r *http.Request) { r.Header.Set("Authorization", testPlaceholder) },
+		"Basic, as password": func(r *http.Request) { r.Header.Set("Authorization", basic("me:"+testPlaceholder)) },
+		"Basic, as user":     func(r *http.Request) { r.Header.Set("Authorization", basic(testPlaceholder+":x-oauth-basic")) },
+		"X-Api-Key":          func(r *http.Request) { r.Header.Set("X-Api-Key", testPlaceholder) },
+		"two of them": func(r *http.Request) {
+			r.Header.Set("X-Api-Key", testPlaceholder)
+			r.Header.Set("Authorization", "Bearer "+testPlaceholder)
+		},
+		"query":       func(r *http.Request) { r.URL.RawQuery = "a=1&key=" + testPlaceholder + "&b=2" },
+		"empty query": func(r *http.Request) { r.URL.RawQuery = "key=" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			req := get(t, b.secureURL("auth.test", "/"))
+			put(req)
+			resp, s := fetch(t, b.client(true), req)
+			if resp.StatusCode != http.StatusOK {
+				t.Fatalf("%s %.300s", resp.Status, body(t, resp))
+			}
+			if got := s.Header["Authorization"]; len(got) != 1 || got[0] != "Bearer "+testToken {
+				t.Errorf("the server saw Authorization %q", got)
+			}
+			if strings.Contains(strings.Join(s.Header["X-Api-Key"], "")+s.URI, testPlaceholder) {
+				t.Errorf("the server saw the placeholder: %+v", s)
+			}
+		})
+	}
+	t.Run("a subprotocol", func(t *testing.T) {
+		req := get(t, b.secureURL("auth.test", "/"))
+		h := http.Header{"Sec-Websocket-Protocol": {"realtime, openai-insecure-api-key." + testPlaceholder + ", beta.v1"}}
+		if _, no := b.proxy.current.Load().pins.check(ask{header: h}, b.proxy.current.Load().table.lookup("auth.test")); no != nil {
+			t.Error(no)
+		}
+		b.proxy.current.Load().pins.withoutPlaceholders(h)
+		if got := h.Get("Sec-Websocket-Protocol"); got != "realtime, beta.v1" {
+			t.Errorf("%s: subprotocols %q", req.URL, got)
+		}
+	})
+}
+
+// TestRedTeamS2 sends the placeholder where it does not belong: nothing but the
+// bound host's own header ever turns it into the secret.
+func TestRedTeamS2(t *testing.T) {
+	b := newBed(t, nil)
+	places := map[string]func(*http.Request){
+		"Authorization": func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+testPlaceholder) },
+		"X-Api-Key":     func(r *http.Request) { r.Header.Set("X-Api-Key", testPlaceholder) },
+		"another header": func(r *http.Request) {
+			r.Header.Set("X-Custom", testPlaceholder)
+			r.Header.Set("Referer", "https://auth.test/"+testPlaceholder)
+		},
+		"path":  func(r *http.Request) { r.URL.Path = "/" + testPlaceholder },
+		"query": func(r *http.Request) { r.URL.RawQuery = "q=" + testPlaceholder },
+	}
+	for name, put := range places {
+		t.Run(name, func(t *testing.T) {
+			for _, url := range []string{b.secureURL("allowed.test", "/"), b.plainURL("allowed.test", "/"), b.secureURL("x.wild.test", "/")} {
+				req := get(t, url)
+				put(req)
+				resp, err := b.client(false).Do(req)
+				check(t, err)
+				if text := body(t, resp); strings.Contains(text, testToken) || resp.StatusCode != http.StatusOK {
+					t.Errorf("%s: %s %.300s", url, resp.Status, text)
+				}
+			}
+			// On the bound host the secret is in its one place only.
+			req := get(t, b.secureURL("auth.test", "/"))
+			put(req)
+			_, s := fetch(t, b.client(false), req)
+			if s.Header.Get("Authorization") != "Bearer "+testToken {
+				t.Errorf("control: the bound host saw %q", s.Header.Get("Authorization"))
+			}
+			delete(s.Header, "Authorization")
+			if rest := s.URI + s.Body; strings.Contains(rest, testToken) || strings.Contains(strings.Join(s.Header["X-Custom"], ""), testToken) {
+				t.Errorf("the secret stands in for the placeholder elsewhere: %+v", s)
+			}
+		})
+	}
+}
+
+// body reads a response's body to its end.
+func body(t testing.TB, resp *http.Response) string {
+	t.Helper()
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	check(t, err)
+	return string(raw)
+}
