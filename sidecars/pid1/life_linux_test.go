@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -197,6 +198,16 @@ func TestReloadOfHungDaemon(t *testing.T) {
 	b.ready()
 	before := b.daemon()
 	check(t, unix.Kill(before, unix.SIGSTOP))
+	eventually(t, "every thread of the daemon is stopped", func() bool {
+		stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", before))
+		check(t, err)
+		return !slices.ContainsFunc(stats, func(path string) bool {
+			_, state, _ := strings.Cut(readAll(t, path), ") ")
+			return !strings.HasPrefix(state, "T")
+		})
+	})
+	b.config.Routes = append(b.config.Routes, sidecars.Route{Host: "new.test"})
+	check(t, WriteConfig(b.dir, b.config, sidecars.Secrets{}, nil))
 	b.signal(unix.SIGHUP)
 	eventually(t, "the reload is done", func() bool { r, _ := b.ask(0); return r.Reloads == 1 && r.ReloadError == "" })
 	if n := len(b.processes()); n != 2 || b.daemon() == before {
