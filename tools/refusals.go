@@ -1,8 +1,6 @@
 package tools
 
 import (
-	"fmt"
-
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
 
@@ -51,22 +49,4 @@ func refusalsOf(decisions []sidecars.Decision) (list []refusalOutput, more int) 
 		})
 	}
 	return list, more
-}
-
-// howToAsk says who can change a refusal. It never names a tool: none of them
-// widens policy.
-func howToAsk(d sidecars.Decision) string {
-	host := cleanLine(d.Host, 260)
-	switch d.Layer {
-	case "host":
-		return fmt.Sprintf("Only the operator can allow this: a route for host %q (port %d) under egress.routes in the bottle's manifest, then a new launch. Tell the user which host and why.", host, d.Port)
-	case "address":
-		return fmt.Sprintf("Only the operator can allow a private address: `private` in the route for host %q, then a new launch. Tell the user which address and why.", host)
-	case "parse", "identity":
-		return "No permission is needed: the request was malformed or names two servers. Correct it and send it again."
-	case "upstream", "proxy":
-		return "This is no matter of policy: try again later, and tell the user if it stays."
-	default:
-		return "This is not allowed by any route; find another way, or tell the user what you need and why."
-	}
 }
