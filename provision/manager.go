@@ -16,6 +16,7 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/provision/provider"
 	"github.com/bottle-mcp/bottle-mcp/provision/state"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 )
 
 // Defaults of what no manifest says.
@@ -105,6 +106,9 @@ func NewManager(cfg Config) (*Manager, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if err := ledger.CheckPolicy(cfg.Ledger); err != nil {
+		return nil, err
 	}
 	if cfg.Observer == nil {
 		cfg.Observer = nobody{}

@@ -29,7 +29,9 @@ type wiring struct {
 	copying copyRules
 	// merge lets one launch name several bottles: whoever types them means it.
 	merge     bool
-	longLived bool // a server: it settles what others left and starts ahead
+	recording ledgerRules
+	observer  provision.Observer // nil = nobody counts
+	longLived bool               // a server: it settles what others left and starts ahead
 }
 
 // app is the parts of the program, wired.

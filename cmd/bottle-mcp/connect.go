@@ -66,6 +66,8 @@ func connect(ctx context.Context, where paths, w wiring, log *slog.Logger) (tool
 		Canary:         target,
 		CopySecrets:    w.copying.secrets,
 		MergeBottles:   w.merge,
+		Ledger:         w.recording.policy(),
+		Observer:       w.observer,
 		MaxWorkspace:   int64(w.copying.max),
 	})
 	if err != nil {
@@ -76,6 +78,7 @@ func connect(ctx context.Context, where paths, w wiring, log *slog.Logger) (tool
 			settle(ctx, manager, backends, log)
 			endAbandoned(ctx, manager, log)
 		}()
+		go manager.Watch(ctx)
 	}
 	return manager, nil
 }

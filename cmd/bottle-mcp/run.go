@@ -46,6 +46,7 @@ type runOptions struct {
 	dryRun    bool
 	asJSON    bool
 	copying   copyRules
+	recording ledgerRules
 	only      onlyFlags
 }
 
@@ -78,6 +79,7 @@ would be injected and copied, its limits and its backend.`,
 	flags.DurationVar(&o.ttl, "ttl", 0, "the bottle ends then even if this program was killed")
 	flags.StringVar(&o.user, "user", "", "user in the bottle (default agent)")
 	flags.StringVar(&o.backend, "backend", "", "backend to use (default: the first that works)")
+	o.recording.add(flags)
 	flags.BoolVar(&o.dryRun, "dry-run", false, "print the plan and start nothing")
 	flags.BoolVar(&o.asJSON, "json", false, "with --dry-run: print JSON")
 	o.only.add(flags)
@@ -93,6 +95,9 @@ type liveBottle struct {
 
 // run is the verb: launch, exec, remove.
 func (c *cli) run(ctx context.Context, o runOptions, argv []string) error {
+	if err := o.recording.check("run"); err != nil {
+		return err
+	}
 	env, err := parseEnv(o.env)
 	if err != nil {
 		return err
@@ -107,7 +112,7 @@ func (c *cli) run(ctx context.Context, o runOptions, argv []string) error {
 		}
 	}
 	surviveClosedPipe()
-	app, err := c.open(ctx, wiring{roots: rootsFor(o.workspace), copying: o.copying, merge: true})
+	app, err := c.open(ctx, wiring{roots: rootsFor(o.workspace), copying: o.copying, recording: o.recording, merge: true})
 	if err != nil {
 		return &codedError{exitNoBottle, err}
 	}

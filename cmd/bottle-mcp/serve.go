@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bottle-mcp/bottle-mcp/server"
+	"github.com/bottle-mcp/bottle-mcp/server/metrics"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 	"github.com/bottle-mcp/bottle-mcp/tools"
 )
@@ -27,6 +28,8 @@ type serveOptions struct {
 	backend   string
 	copying   copyRules
 	merge     bool
+	recording ledgerRules
+	metrics   metricsOptions
 }
 
 func newServe(c *cli) *cobra.Command {
@@ -51,6 +54,8 @@ streamable HTTP at /mcp instead, for whoever bears the token.`,
 	flags.StringVar(&o.backend, "backend", "", "backend to use (default: $BOT_BOTTLE_BACKEND, else the platform's)")
 	flags.BoolVar(&o.merge, "merge-bottles", false, "let one launch name several bottles, which may reach more than each")
 	o.copying.add(flags)
+	o.recording.add(flags)
+	o.metrics.add(flags)
 	return cmd
 }
 
@@ -63,7 +68,15 @@ func (c *cli) serve(ctx context.Context, o serveOptions) error {
 	if len(o.roots) == 0 {
 		o.roots = c.startRoots()
 	}
-	app, err := c.openAt(ctx, wiring{roots: o.roots, backend: o.backend, copying: o.copying, merge: o.merge, longLived: true}, slog.LevelInfo)
+	counts := metrics.New(readVersion().Version)
+	shown, err := c.showMetrics(ctx, o.metrics, counts)
+	if err != nil {
+		return err
+	}
+	defer shown()
+	app, err := c.openAt(ctx, wiring{
+		roots: o.roots, backend: o.backend, copying: o.copying, merge: o.merge, recording: o.recording, observer: counts, longLived: true,
+	}, slog.LevelInfo)
 	if err != nil {
 		return err
 	}
@@ -73,7 +86,7 @@ func (c *cli) serve(ctx context.Context, o serveOptions) error {
 	}
 	published, err := server.New(server.Config{
 		Name: "bottle-mcp", Version: readVersion().Version,
-		Tools: list, Resources: resources, Logger: app.log,
+		Tools: counts.Instrument(list), Resources: resources, Logger: app.log,
 	})
 	if err != nil {
 		return errors.Join(err, jobs.Close())
@@ -100,6 +113,9 @@ func (c *cli) startRoots() []string {
 
 // validate refuses what could not be served, before anything is opened.
 func (o serveOptions) validate() error {
+	if err := errors.Join(o.metrics.check(), o.recording.check("serve")); err != nil {
+		return err
+	}
 	if o.http == "" {
 		if o.tokenFile != "" || len(o.hosts) > 0 || len(o.origins) > 0 {
 			return usagef("serve", "--token-file, --allow-host and --allow-origin need --http")

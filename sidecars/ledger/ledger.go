@@ -73,19 +73,31 @@ type item struct {
 	written chan struct{} // nil when nobody waits
 }
 
+// CheckPolicy refuses what no ledger can do.
+func CheckPolicy(p sidecars.LedgerPolicy) error {
+	switch p.OnFull {
+	case "", sidecars.OnFullRefuse, sidecars.OnFullContinue:
+	default:
+		return fmt.Errorf("a full ledger can %q or %q, not %.40q", sidecars.OnFullRefuse, sidecars.OnFullContinue, p.OnFull)
+	}
+	switch p.Sync {
+	case "", sidecars.SyncBatch, sidecars.SyncAlways, sidecars.SyncNever:
+	default:
+		return fmt.Errorf("a ledger is synced %q, %q or %q, not %.40q", sidecars.SyncBatch, sidecars.SyncAlways, sidecars.SyncNever, p.Sync)
+	}
+	return nil
+}
+
 // New checks opts. It neither reads nor writes.
 func New(opts Options) (*Ledger, error) {
 	if opts.Bottle == "" {
 		return nil, errors.New("the ledger is no bottle's; name one")
 	}
+	if err := CheckPolicy(opts.LedgerPolicy); err != nil {
+		return nil, err
+	}
 	opts.OnFull = cmp.Or(opts.OnFull, sidecars.OnFullRefuse)
 	opts.Sync = cmp.Or(opts.Sync, sidecars.SyncBatch)
-	if opts.OnFull != sidecars.OnFullRefuse && opts.OnFull != sidecars.OnFullContinue {
-		return nil, fmt.Errorf("a full ledger can %q or %q, not %.40q", sidecars.OnFullRefuse, sidecars.OnFullContinue, opts.OnFull)
-	}
-	if opts.Sync != sidecars.SyncBatch && opts.Sync != sidecars.SyncAlways && opts.Sync != sidecars.SyncNever {
-		return nil, fmt.Errorf("a ledger is synced %q, %q or %q, not %.40q", sidecars.SyncBatch, sidecars.SyncAlways, sidecars.SyncNever, opts.Sync)
-	}
 	l := &Ledger{
 		opts: opts, queue: make(chan item, queueLength), done: make(chan struct{}), giveUp: make(chan struct{}),
 		dirty: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
