@@ -51,6 +51,7 @@ func (r *resolvedPlan) parentRef() *parentRef {
 // inherit makes the child like its parent.
 func (d *draft) inherit() {
 	b := *d.r.parent.bottle
+	b.Routes = shareBudgets(b.Routes, b.SubBottles.Max)
 	d.bottle, d.inherits = &b, true
 	d.plan.Bottles = slices.Clone(d.r.parent.record.Bottles)
 }
@@ -127,8 +128,10 @@ func (d *draft) attenuate(ctx context.Context) error {
 	if p == nil || d.r.engine == nil {
 		return nil
 	}
-	d.problems = append(d.problems, attenuationProblems(grantOf(d.effective()), grantOf(*p.bottle))...)
-	err := d.m.room(ctx, p.record, child{d.plan.ID, d.plan.Limits})
+	child, parent := grantOf(d.effective()), grantOf(*p.bottle)
+	d.problems = append(d.problems, attenuation().excesses(&child, &parent)...)
+	d.r.spends = d.spends()
+	err := d.m.room(ctx, p.record, newChild{d.plan.ID, d.plan.Limits, d.r.spends})
 	var beyond *BeyondError
 	switch {
 	case errors.As(err, &beyond):
@@ -137,10 +140,6 @@ func (d *draft) attenuate(ctx context.Context) error {
 		return err
 	}
 	return nil
-}
-
-func attenuationProblems(child, parent Grant) []error {
-	return attenuation().excesses(&child, &parent)
 }
 
 // callerPath is a path of the calling bottle's own file system, for what the

@@ -12,10 +12,11 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/provision/state"
 )
 
-// child is a bottle that is to be launched, as its parent has to make room for it.
-type child struct {
+// newChild is a bottle that is to be launched, as its parent has to make room for it.
+type newChild struct {
 	id     backend.ID
 	limits backend.Limits
+	spends spending
 }
 
 // errParentGone means that the bottle that launches another one has ended
@@ -25,7 +26,7 @@ var errParentGone = errors.New("the bottle that launches it has ended")
 // room reports whether a bottle may have one more child: it lives, so do fewer
 // than it may have, and with this one they have together no more than itself. What
 // is too much is a *BeyondError; a child of that id gives backend.ErrExists.
-func (m *Manager) room(ctx context.Context, parent state.Record, c child) error {
+func (m *Manager) room(ctx context.Context, parent state.Record, c newChild) error {
 	bottle, err := inherited(parent, m.cfg.Now())
 	if err != nil {
 		return err
@@ -35,6 +36,10 @@ func (m *Manager) room(ctx context.Context, parent state.Record, c child) error 
 		return err
 	}
 	sum := resourcesOf(c.limits)
+	fast, err := spendingOf(live, c.id)
+	if err != nil {
+		return err
+	}
 	for _, r := range live {
 		if r.ID == c.id {
 			return fmt.Errorf("bottle %s: %w", c.id, backend.ErrExists)
@@ -53,7 +58,11 @@ func (m *Manager) room(ctx context.Context, parent state.Record, c child) error 
 				bound.name, asked, max(0, bound.value-(sum[i].value-asked)), parent.ID, bound.value)}
 		}
 	}
-	return nil
+	d, err := decodeDetail(parent.Detail)
+	if err != nil {
+		return err
+	}
+	return budgetsBeyond(bottle, d.Spent, fast, c.spends)
 }
 
 // children are the records of a bottle's children that live or are being
@@ -114,16 +123,19 @@ func (l *launch) reserveChild(ctx context.Context) (*state.Lock, error) {
 	case err != nil:
 		return nil, err
 	}
-	lock, err := l.reserveLocked(ctx)
+	lock, err := l.reserveLocked(ctx, held)
 	return lock, errors.Join(err, held.Unlock())
 }
 
-func (l *launch) reserveLocked(ctx context.Context) (*state.Lock, error) {
+func (l *launch) reserveLocked(ctx context.Context, held *state.Lock) (*state.Lock, error) {
 	if err := l.parentLives(); err != nil {
 		return nil, err
 	}
-	p := l.r.parent.record
-	if err := l.m.room(ctx, p, child{l.plan.ID, l.plan.Limits}); err != nil {
+	p, err := l.m.cfg.State.Read(l.r.parent.record.ID) // what is spent, as it is now
+	if err != nil {
+		return nil, err
+	}
+	if err := l.m.room(ctx, p, newChild{l.plan.ID, l.plan.Limits, l.detail.Spends}); err != nil {
 		return nil, err
 	}
 	if l.record.Expires.After(p.Expires) {
@@ -134,7 +146,14 @@ func (l *launch) reserveLocked(ctx context.Context) (*state.Lock, error) {
 		return nil, err
 	}
 	l.record.Detail = raw
-	return l.m.cfg.State.Reserve(ctx, l.record)
+	if err := charge(held, p, l.detail.Spends, 1); err != nil {
+		return nil, err
+	}
+	lock, err := l.m.cfg.State.Reserve(ctx, l.record)
+	if err != nil && len(l.detail.Spends) > 0 {
+		err = errors.Join(err, held.Write(p)) // as it was
+	}
+	return lock, err
 }
 
 // parentLives fails when the parent of the bottle that is being launched has

@@ -25,6 +25,10 @@ type detail struct {
 	LogStart int64 `json:"log_start"`
 	// Parent is the bottle that launched this one; nil = the operator's side.
 	Parent *parentRef `json:"parent,omitempty"`
+	// Spends is what this bottle may use of its parent's budgets, Spent what those
+	// that it launched in its life may use of its own.
+	Spends spending `json:"spends,omitempty"`
+	Spent  spending `json:"spent,omitempty"`
 	// Inheritance is an encoded inheritance, of a bottle that may launch others.
 	Inheritance json.RawMessage `json:"inheritance,omitempty"`
 }

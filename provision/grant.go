@@ -36,8 +36,9 @@ type Grant struct {
 // BeyondError is one thing that a bottle would be able to do and the one that
 // launches it is not.
 type BeyondError struct {
-	// What is the part of the grant: "egress", "env", "repositories", "supervise",
-	// "publish", "sub_bottles", "limits", "ttl", "backend" or "isolation".
+	// What is the part of the grant: "egress", "budget", "env", "repositories",
+	// "supervise", "publish", "sub_bottles", "limits", "ttl", "backend" or
+	// "isolation".
 	What   string
 	Detail string // a sentence without its end: what goes beyond, and what to do
 

@@ -52,6 +52,7 @@ type resolvedPlan struct {
 	life       time.Duration
 	subBottles manifest.SubBottles
 	passesOn   *inheritance // nil = it may launch no bottles
+	spends     spending     // of the parent's budgets
 }
 
 // draft is a plan in the making. It gathers all problems, so that a caller

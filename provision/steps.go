@@ -33,7 +33,7 @@ func reserve(ctx context.Context, l *launch) (string, error) {
 	if p.Workspace != nil {
 		l.record.Workspace = p.Workspace.Host
 	}
-	l.detail = detail{Routes: p.Routes, Services: p.Services, Provider: p.Provider, Parent: l.r.parentRef()}
+	l.detail = detail{Routes: p.Routes, Services: p.Services, Provider: p.Provider, Parent: l.r.parentRef(), Spends: l.r.spends}
 	var err error
 	if l.detail.Inheritance, err = l.r.passesOn.encode(); err != nil {
 		return "", err
@@ -53,11 +53,12 @@ func reserve(ctx context.Context, l *launch) (string, error) {
 
 // unreserve gives the id back, unless something of the bottle is still there:
 // then the record stays and says what is to be removed.
-func unreserve(_ context.Context, l *launch) error {
+func unreserve(ctx context.Context, l *launch) error {
 	if l.lock == nil {
 		return nil
 	}
 	if l.undoErr == nil {
+		l.giveBack(ctx)
 		return l.lock.Remove()
 	}
 	l.record.Phase, l.record.Problem = state.Removing, l.undoErr.Error()

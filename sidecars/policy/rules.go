@@ -287,3 +287,26 @@ func bytesWords(n int64) string {
 	}
 	return fmt.Sprintf("%d bytes", n)
 }
+
+// Spend is what all routes of child together may use of each route of parent that
+// has a budget, by the host of parent's route. It means something when child is a
+// Subset: then every column that parent bounds is bounded.
+func Spend(child, parent *Policy) map[string]sidecars.Budget {
+	out := map[string]sidecars.Budget{}
+	for i := range child.routes {
+		rivals, _ := deciders(child, parent, i)
+		for _, j := range rivals {
+			host, b := parent.routes[j].in.Host, child.routes[i].in.Budget
+			if parent.routes[j].in.Budget == nil || b == nil {
+				continue
+			}
+			sum := out[host]
+			sum.Requests += b.Requests
+			sum.BytesOut += b.BytesOut
+			sum.BytesIn += b.BytesIn
+			sum.PerMinute += b.PerMinute
+			out[host] = sum
+		}
+	}
+	return out
+}

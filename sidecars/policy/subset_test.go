@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"maps"
 	"regexp"
 	"strings"
 	"testing"
@@ -273,4 +274,65 @@ func FuzzExprWithin(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestSpend: what is counted is what Subset bounds, so a subset never counts more
+// than its parent has, and what does is none.
+func TestSpend(t *testing.T) {
+	parent := compile(t, sidecars.Route{Host: "*.a.test", Budget: &sidecars.Budget{Requests: 10, BytesIn: 100}},
+		sidecars.Route{Host: "x.a.test", Budget: &sidecars.Budget{PerMinute: 5}}, sidecars.Route{Host: "free.test"})
+	child := compile(t,
+		sidecars.Route{Host: "y.a.test", Budget: &sidecars.Budget{Requests: 3, BytesIn: 1}},
+		sidecars.Route{Host: "z.a.test", Budget: &sidecars.Budget{Requests: 4, BytesIn: 2, PerMinute: 1}},
+		sidecars.Route{Host: "x.a.test", Budget: &sidecars.Budget{PerMinute: 2}},
+		sidecars.Route{Host: "free.test", Budget: &sidecars.Budget{Requests: 9}})
+	if err := Subset(child, parent); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]sidecars.Budget{"*.a.test": {Requests: 7, BytesIn: 3, PerMinute: 1}, "x.a.test": {PerMinute: 2}}
+	if got := Spend(child, parent); !maps.Equal(got, want) {
+		t.Errorf("it spends %+v, want %+v", got, want)
+	}
+	within := func(child, parent *Policy) bool {
+		spent := Spend(child, parent)
+		for _, r := range parent.Routes() {
+			if r.Budget == nil {
+				continue
+			}
+			s := spent[r.Host]
+			for i, n := range columns(r.Budget) {
+				if n > 0 && columns(&s)[i] > n {
+					return false
+				}
+			}
+		}
+		return true
+	}
+	g, proven, beyond := newGenerator(11), 0, 0
+	for range 5_000 {
+		parents := g.routes()
+		children := g.mutate(parents)
+		parent := compile(t, parents...)
+		if Subset(compile(t, children...), parent) != nil {
+			continue
+		}
+		proven++
+		if !within(compile(t, children...), parent) {
+			t.Fatalf("a subset spends too much:\n%s", describe(parents, children, probe{}))
+		}
+		for i := range children {
+			if b := children[i].Budget; b != nil {
+				children[i].Budget = &sidecars.Budget{Requests: 100 * b.Requests, BytesOut: 100 * b.BytesOut, PerMinute: 100 * b.PerMinute}
+			}
+		}
+		if child := compile(t, children...); !within(child, parent) {
+			beyond++
+			if Subset(child, parent) == nil {
+				t.Fatalf("what spends too much is a subset:\n%s", describe(parents, children, probe{}))
+			}
+		}
+	}
+	if proven < 1000 || beyond < 100 {
+		t.Errorf("only %d were proven, and %d of them made to spend too much", proven, beyond)
+	}
 }
