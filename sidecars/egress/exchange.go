@@ -88,6 +88,12 @@ func (ex *exchange) serve() {
 		ex.refuse(no)
 		return
 	}
+	if m := ex.route.meter; m != nil {
+		if no := m.begin(ex.route.below(a.to.Host), ex.r.ContentLength); no != nil {
+			ex.refuse(no.withRule(ex.route.rule))
+			return
+		}
+	}
 	if a.upgrade != "" {
 		ex.upgrade(a, ex.route)
 		return

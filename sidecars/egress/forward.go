@@ -75,7 +75,7 @@ func (ex *exchange) outgoing(a ask, to *route) *http.Request {
 		out.ContentLength = 0
 		return out
 	}
-	ex.body = &requestBody{ex: ex, auth: to.auth, in: in, out: out}
+	ex.body = &requestBody{ex: ex, auth: to.auth, in: in, out: out, from: staged{from: in.Body, stages: ex.outbound(), refuse: ex.ending.end}}
 	out.Body = ex.body
 	out.Trailer = http.Header{}
 	for name := range in.Trailer {
@@ -141,6 +141,10 @@ func (ex *exchange) respond(resp *http.Response) {
 		ex.refuse(upstreamRefusal(http.StatusBadGateway, reasonUpstreamFailed, "The server answered with an invalid status."))
 		return
 	}
+	if no := ex.judgeAnswer(resp); no != nil {
+		ex.refuse(no)
+		return
+	}
 	ex.d.Status = resp.StatusCode
 	h := ex.w.Header()
 	copyResponseHeader(h, resp.Header)
@@ -197,8 +201,9 @@ func (ex *exchange) copyBody(resp *http.Response) error {
 			flusher.Flush()
 		}
 	}
+	body := &staged{from: resp.Body, stages: ex.inbound(), refuse: ex.ending.end}
 	for {
-		n, err := resp.Body.Read(*buf)
+		n, err := body.Read(*buf)
 		if n > 0 {
 			ex.watch.touch()
 			ex.got.Add(int64(n))
@@ -272,6 +277,7 @@ type requestBody struct {
 	auth   *credential
 	in     *http.Request
 	out    *http.Request
+	from   staged
 	ended  atomic.Bool
 	closed atomic.Bool
 }
@@ -281,7 +287,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	if b.closed.Load() {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	n, err := b.in.Body.Read(p)
+	n, err := b.from.Read(p)
 	b.ex.sent.Add(int64(n))
 	b.ex.watch.touch()
 	if err == io.EOF {

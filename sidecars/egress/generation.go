@@ -29,7 +29,14 @@ type generation struct {
 	viaH1, viaH2 *http.Transport
 }
 
+// newGeneration puts the budgets of a table in force.
 func (p *Proxy) newGeneration(t *table, placeholders []string) *generation {
+	for i, r := range t.policy.Routes() {
+		if m := p.meters.of(r); m != nil {
+			m.bound(r.Budget)
+			t.routes[i].meter = m
+		}
+	}
 	return &generation{table: t, pins: newPinning(placeholders), viaH1: p.newTransport(t, false), viaH2: p.newTransport(t, true)}
 }
 

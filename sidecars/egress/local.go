@@ -24,8 +24,16 @@ type allowedHost struct {
 	HTTPSOnly bool `json:"https_only,omitempty"`
 	// Credential says that the proxy adds one and drops the agent's own.
 	Credential bool `json:"credential_injected,omitempty"`
+	// Budget is what may be used and what was used by now.
+	Budget *allowedBudget `json:"budget,omitempty"`
 	// Summary says all of it in words.
 	Summary string `json:"summary"`
+}
+
+// allowedBudget is a route's budget; limits that are missing are none.
+type allowedBudget struct {
+	Limits sidecars.Budget `json:"limits"`
+	Used   usage           `json:"used"`
 }
 
 // allowedMatch is a sidecars.Match without the values of its headers.
@@ -37,14 +45,20 @@ type allowedMatch struct {
 
 // renderAllowlist is the live table without secrets, slots, addresses or
 // header values.
-func renderAllowlist(bottle string, routes []sidecars.Route) ([]byte, error) {
+func renderAllowlist(bottle string, t *table) ([]byte, error) {
 	list := struct {
 		Bottle  string        `json:"bottle"`
 		Default string        `json:"default"`
 		Allowed []allowedHost `json:"allowed"`
 	}{bottle, sidecars.Deny, []allowedHost{}}
-	for _, r := range routes {
+	for i, r := range t.policy.Routes() {
 		h := allowedHost{Host: r.Host, Ports: r.Ports, GitFetch: r.GitFetch, HTTPSOnly: r.Auth != nil, Credential: r.Auth != nil, Summary: policy.Words(r)}
+		if m := t.routes[i].meter; m != nil {
+			h.Budget = &allowedBudget{Used: m.usage()}
+			if r.Budget != nil {
+				h.Budget.Limits = *r.Budget
+			}
+		}
 		for _, m := range r.Matches {
 			shown := allowedMatch{Paths: m.Paths, Methods: m.Methods}
 			for _, header := range m.Headers {
@@ -85,7 +99,7 @@ func (ex *exchange) serveLocal(a ask) {
 }
 
 func (ex *exchange) allowlist() {
-	b, err := renderAllowlist(ex.p.bottle, ex.p.current.Load().table.policy.Routes())
+	b, err := renderAllowlist(ex.p.bottle, ex.p.current.Load().table)
 	if err != nil {
 		ex.refuse(unavailable(reasonInternal, "The answer could not be written."))
 		return

@@ -74,6 +74,7 @@ type Proxy struct {
 	running   runningSet
 	reloading sync.Mutex              // held while a policy is put in force
 	tokens    map[string]secret.Value // all that were handed over, by slot
+	meters    meters
 }
 
 // New validates the whole configuration and returns a proxy ready to Serve. It
@@ -103,6 +104,7 @@ func New(cfg sidecars.Config, secrets sidecars.Secrets, opts Options) (*Proxy, e
 		inner:   newHandoff(),
 		roots:   opts.RootCAs,
 		tokens:  maps.Clone(secrets.Tokens),
+		meters:  meters{},
 	}
 	p.out = newOutbound(opts, p.limits)
 	p.guestTLS = p.newGuestTLS()

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/policy"
@@ -15,6 +16,8 @@ const (
 	layerProtocol = policy.LayerProtocol
 	layerAddress  = "address"  // what the name resolves to
 	layerPin      = "pin"      // a credential of the agent's own where the proxy puts one
+	layerBudget   = "budget"   // a bound of what a route may be used for
+	layerResponse = "response" // what the server answers
 	layerUpstream = "upstream" // the server beyond
 	layerProxy    = "proxy"    // the proxy's own limits
 	layerLedger   = ledger.LayerLedger
@@ -61,6 +64,13 @@ const (
 	reasonStopping        = "proxy_stopping"
 	reasonRevoked         = "route_revoked"
 	reasonForeign         = "foreign_credential"
+	reasonBudgetRequests  = "budget_requests"
+	reasonBudgetOut       = "budget_bytes_out"
+	reasonBudgetIn        = "budget_bytes_in"
+	reasonRateLimited     = "rate_limited"
+	reasonLabelBudget     = "label_budget"
+	reasonResponseType    = "response_type"
+	reasonResponseSize    = "response_too_large"
 	reasonUnknownLocal    = "unknown_proxy_page"
 	reasonQuestion        = "question_invalid"
 )
@@ -78,6 +88,8 @@ type refusal struct {
 	Message string // one sentence
 	Rule    string // the route that decided, if any
 	Ask     string // how to get what was wanted
+	// RetryAfter is when the same request could be allowed; 0 is not known.
+	RetryAfter time.Duration
 }
 
 // Error implements error.

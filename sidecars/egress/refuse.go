@@ -25,19 +25,24 @@ type refusalBody struct {
 	Method  string `json:"method"`
 	Path    string `json:"path"`
 	Ask     string `json:"how_to_ask"`
+	// RetryAfter is in seconds.
+	RetryAfter int `json:"retry_after,omitempty"`
 }
 
 // body renders the refusal of the request that d describes.
 func (r *refusal) body(d sidecars.Decision) []byte {
 	b, err := json.MarshalIndent(refusalBody{
 		Error: "egress_refused", Layer: r.Layer, Reason: r.Reason, Message: r.Message, Rule: r.Rule,
-		Host: clean(d.Host), Port: d.Port, Method: clean(d.Method), Path: clean(d.Path), Ask: r.Ask,
+		Host: clean(d.Host), Port: d.Port, Method: clean(d.Method), Path: clean(d.Path), Ask: r.Ask, RetryAfter: r.retryAfter(),
 	}, "", "  ")
 	if err != nil { // strings and a number always encode
 		return []byte(`{"error":"egress_refused"}` + "\n")
 	}
 	return append(b, '\n')
 }
+
+// retryAfter is RetryAfter in seconds, rounded up.
+func (r *refusal) retryAfter() int { return int((r.RetryAfter + time.Second - 1) / time.Second) }
 
 // verdict is Allow where policy allowed the request and the upstream failed.
 func (r *refusal) verdict() string {
@@ -79,6 +84,11 @@ func (ex *exchange) refuse(no *refusal) {
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
 	h.Set(headerRefused, no.Reason)
+	if seconds := no.retryAfter(); seconds > 0 {
+		h.Set("Retry-After", strconv.Itoa(seconds))
+		// Clients of models try again by themselves, unless they are told.
+		h.Set("X-Should-Retry", strconv.FormatBool(no.RetryAfter < spentForGood))
+	}
 	// What was cut short has left deadlines on its connection.
 	cut := ex.ending.reason() != nil
 	if ex.s.guard != nil && (ex.r.ContentLength != 0 || ex.endsConnection() || cut) {

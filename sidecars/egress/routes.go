@@ -2,6 +2,7 @@ package egress
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
@@ -22,12 +23,19 @@ type route struct {
 	rule    string // as configured, for refusals and the log
 	auth    *credential
 	private policy.Private
+	// response bounds answers; nil is no bound.
+	response *sidecars.ResponseRules
+	// meter counts what is used; nil where nothing is bounded. budgeted says that
+	// bodies count.
+	meter    *meter
+	budgeted bool
 }
 
 // carriesOutAs reports whether a request of route o would be carried out in the
 // same way under r.
 func (r *route) carriesOutAs(o *route) bool {
-	return r.rule == o.rule && r.auth.equal(o.auth) && slices.Equal(r.private, o.private)
+	return r.rule == o.rule && r.auth.equal(o.auth) && slices.Equal(r.private, o.private) &&
+		r.budgeted == o.budgeted && reflect.DeepEqual(r.response, o.response)
 }
 
 // table is the compiled policy, and beside each of its routes the credential.
@@ -55,7 +63,7 @@ func newTable(routes []sidecars.Route, tokens map[string]secret.Value) (*table, 
 		if err != nil {
 			faults = append(faults, &policy.RouteError{Index: i, Host: in.Host, Err: err})
 		}
-		t.routes = append(t.routes, route{rule: in.Host, auth: auth})
+		t.routes = append(t.routes, route{rule: in.Host, auth: auth, response: in.Response, budgeted: in.Budget != nil})
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err

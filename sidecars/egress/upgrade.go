@@ -41,6 +41,10 @@ func (ex *exchange) upgrade(a ask, to *route) {
 		ex.respond(resp)
 		return
 	}
+	if no := ex.judgeAnswer(resp); no != nil {
+		ex.refuse(no)
+		return
+	}
 	upstream, ok := resp.Body.(io.ReadWriteCloser)
 	if !ok || !strings.EqualFold(resp.Header.Get("Upgrade"), "websocket") {
 		ex.refuse(upstreamRefusal(http.StatusBadGateway, reasonUpstreamFailed, "The server switched to another protocol than websocket."))
@@ -104,14 +108,18 @@ func (s *splice) run(fromClient io.Reader) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.copy(s.client, s.upstream, &s.ex.got)
+		s.copy(s.client, s.staged(s.upstream, s.ex.inbound()), &s.ex.got)
 	}()
-	s.copy(s.upstream, fromClient, &s.ex.sent)
+	s.copy(s.upstream, s.staged(fromClient, s.ex.outbound()), &s.ex.sent)
 	<-done
 	s.closeBoth()
 	if s.half != nil {
 		s.half.Stop()
 	}
+}
+
+func (s *splice) staged(from io.Reader, through stages) io.Reader {
+	return &staged{from: from, stages: through, refuse: s.ex.ending.end}
 }
 
 type counter interface{ Add(int64) int64 }
