@@ -25,8 +25,6 @@ func demands() []demand {
 		{"scanning of requests", ofRoutes("dlp.outbound_detectors", func(r manifest.Route) bool { return r.DLP != nil && len(r.DLP.Outbound) > 0 })},
 		{"scanning of answers", ofRoutes("dlp.inbound_detectors", func(r manifest.Route) bool { return r.DLP != nil && len(r.DLP.Inbound) > 0 })},
 		{"scanning of requests", ofRoutes("dlp.outbound_on_match", func(r manifest.Route) bool { return r.DLP != nil && r.DLP.OnMatch != "" })},
-		{"budgets of routes", ofRoutes("budget", func(r manifest.Route) bool { return r.Budget != nil })},
-		{"rules for answers", ofRoutes("response", func(r manifest.Route) bool { return r.Response != nil })},
 		{"a way for the agent to ask for more", of("supervise", func(b *manifest.Bottle) bool { return b.Supervise })},
 		{"reachable ports", of("publish", func(b *manifest.Bottle) bool { return len(b.Publish) > 0 })},
 	}
