@@ -25,6 +25,7 @@ type console struct {
 	errTerminal bool // progress may redraw its line
 	colour      bool // of both outputs, each only when it is a terminal
 	width       int
+	openTTY     func() (*os.File, error) // the terminal of this session, wherever the streams lead
 }
 
 // newConsole looks at the streams and at the environment (NO_COLOR, TERM).
@@ -38,6 +39,7 @@ func newConsole(in, out, errOut *os.File) *console {
 		errTerminal: isTerminal(errOut),
 		colour:      os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
 		width:       defaultWidth,
+		openTTY:     func() (*os.File, error) { return os.OpenFile("/dev/tty", os.O_RDWR, 0) },
 	}
 	if c.outTerminal {
 		if columns, _, err := term.GetSize(int(out.Fd())); err == nil && columns > 0 {

@@ -25,9 +25,11 @@ import (
 // fakeBottles is a bottle service that does what verbs expect, in memory, and
 // that tests break one thing of.
 type fakeBottles struct {
-	faults map[string]bool // what is broken, see the uses of broken
-	err    error           // returned by Plan
-	exec   func(ctx context.Context, cmd backend.Command, streams backend.Streams) (provision.ExecResult, error)
+	faults    map[string]bool // what is broken, see the uses of broken
+	err       error           // returned by Plan
+	provider  *provision.ProviderPlan
+	questions []provision.Question
+	exec      func(ctx context.Context, cmd backend.Command, streams backend.Streams) (provision.ExecResult, error)
 
 	mu      sync.Mutex
 	bottles map[backend.ID]provision.Bottle
@@ -61,7 +63,13 @@ func (f *fakeBottles) Plan(_ context.Context, req provision.LaunchRequest) (*pro
 	if f.err != nil {
 		return nil, f.err
 	}
-	return &provision.Plan{ID: "fake-1", Policy: "no way out", Bottles: []string{"default"}}, f.fail("plan")
+	plan := &provision.Plan{ID: "fake-1", Policy: "no way out", Bottles: []string{"default"}, Provider: f.provider}
+	for _, q := range f.questions {
+		if _, answered := req.Answers[q.Name]; !answered {
+			plan.Questions = append(plan.Questions, q)
+		}
+	}
+	return plan, f.fail("plan")
 }
 
 func (f *fakeBottles) Launch(ctx context.Context, plan *provision.Plan, report func(provision.Event)) (*provision.Bottle, error) {
@@ -83,7 +91,7 @@ func (f *fakeBottles) Launch(ctx context.Context, plan *provision.Plan, report f
 	}
 	b := provision.Bottle{
 		ID: plan.ID, Backend: "fake", Isolation: "none", State: backend.Running,
-		Bottles: plan.Bottles, Policy: plan.Policy, Created: time.Now(), Expires: time.Now().Add(time.Hour),
+		Bottles: plan.Bottles, Provider: plan.Provider, Policy: plan.Policy, Created: time.Now(), Expires: time.Now().Add(time.Hour),
 		Services:  map[sidecars.Service]bool{sidecars.Egress: !f.broken("service")},
 		Endpoints: backend.Endpoints{Egress: "http://127.0.0.1:9099"},
 		Report:    provision.Report{Elapsed: time.Millisecond, Walls: []string{"one"}, Missing: []backend.Missing{{Name: "two", Reason: "not here"}}},
@@ -298,7 +306,7 @@ func newFakeCLI(t *testing.T, bottles *fakeBottles) *fakeCLI {
 	t.Helper()
 	f := &fakeCLI{}
 	f.cli = &cli{
-		con:      &console{in: strings.NewReader(""), out: &f.out, err: &f.err, width: defaultWidth},
+		con:      &console{in: strings.NewReader(""), out: &f.out, err: &f.err, width: defaultWidth, openTTY: func() (*os.File, error) { return nil, os.ErrNotExist }},
 		stateDir: t.TempDir(),
 		connect: func(context.Context, paths, wiring, *slog.Logger) (tools.Bottles, error) {
 			return bottles, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -51,21 +52,45 @@ func TestPreflightOfABadPlan(t *testing.T) {
 }
 
 func TestRunArguments(t *testing.T) {
+	const none = -1
 	for name, tt := range map[string]struct {
-		o    runOptions
-		args []string
-		code int
+		o      runOptions
+		args   []string
+		dash   int
+		code   int
+		agent  string
+		attach bool
+		argv   []string
 	}{
-		"command":            {args: []string{"true"}},
-		"nothing":            {code: exitUsage},
-		"only a plan":        {o: runOptions{dryRun: true}},
-		"plan of a command":  {o: runOptions{dryRun: true, asJSON: true}, args: []string{"true"}},
-		"JSON of a command":  {o: runOptions{asJSON: true}, args: []string{"true"}, code: exitUsage},
-		"JSON of no command": {o: runOptions{asJSON: true}, code: exitUsage},
+		"command":                 {args: []string{"true", "x"}, argv: []string{"true", "x"}},
+		"nothing":                 {dash: none, code: exitUsage},
+		"nothing behind dashes":   {code: exitUsage},
+		"only a plan":             {o: runOptions{dryRun: true}, dash: none},
+		"plan of a command":       {o: runOptions{dryRun: true, asJSON: true}, args: []string{"true"}, argv: []string{"true"}},
+		"JSON of a command":       {o: runOptions{asJSON: true}, args: []string{"true"}, code: exitUsage},
+		"JSON of no command":      {o: runOptions{asJSON: true}, dash: none, code: exitUsage},
+		"agent":                   {args: []string{"web"}, dash: none, agent: "web", attach: true},
+		"agent and arguments":     {args: []string{"web", "--model", "m"}, dash: 1, agent: "web", attach: true, argv: []string{"--model", "m"}},
+		"agent by its flag":       {o: runOptions{agent: "web"}, dash: none, agent: "web", attach: true},
+		"command for an agent":    {o: runOptions{agent: "web"}, args: []string{"ls"}, agent: "web", argv: []string{"ls"}},
+		"agent twice":             {o: runOptions{agent: "web"}, args: []string{"web"}, dash: none, code: exitUsage},
+		"two agents":              {args: []string{"web", "other"}, dash: none, code: exitUsage},
+		"command without dashes":  {args: []string{"./run.sh"}, dash: none, code: exitUsage},
+		"headless":                {o: runOptions{headless: true, prompt: "p"}, args: []string{"web"}, dash: none, agent: "web", attach: true},
+		"headless on stdin":       {o: runOptions{headless: true, prompt: "-"}, args: []string{"web"}, dash: none, agent: "web", attach: true},
+		"headless without a task": {o: runOptions{headless: true}, args: []string{"web"}, dash: none, code: exitUsage},
+		"headless command":        {o: runOptions{headless: true, prompt: "p"}, args: []string{"ls"}, code: exitUsage},
+		"headless on a terminal":  {o: runOptions{headless: true, prompt: "p", tty: true}, args: []string{"web"}, dash: none, code: exitUsage},
+		"task on stdin, attached": {o: runOptions{prompt: "-"}, args: []string{"web"}, dash: none, code: exitUsage},
+		"two workspaces":          {o: runOptions{cwd: true, workspace: "x"}, args: []string{"web"}, dash: none, code: exitUsage},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if err := tt.o.arguments(tt.args); exitCode(err) != tt.code {
+			err := tt.o.arguments(tt.args, tt.dash)
+			if exitCode(err) != tt.code {
 				t.Errorf("%v, want code %d", err, tt.code)
+			}
+			if err == nil && (tt.o.agent != tt.agent || tt.o.attach != tt.attach || !slices.Equal(tt.o.argv, tt.argv)) {
+				t.Errorf("agent %q, attached: %v, behind the dashes: %q", tt.o.agent, tt.o.attach, tt.o.argv)
 			}
 		})
 	}

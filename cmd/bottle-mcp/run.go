@@ -4,19 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"os/signal"
-	"path/filepath"
+	"maps"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/provision"
+	"github.com/bottle-mcp/bottle-mcp/provision/provider"
 	"github.com/bottle-mcp/bottle-mcp/tools"
 )
 
@@ -29,16 +27,25 @@ const killGrace = 500 * time.Millisecond
 
 // Reasons why run ends a command early.
 var (
-	errTimeLimit   = errors.New("time limit")
-	errOutputGone  = errors.New("output closed")
-	errTwiceSignal = errors.New("second interrupt")
+	errTimeLimit    = errors.New("time limit")
+	errOutputGone   = errors.New("output closed")
+	errTerminalGone = errors.New("terminal closed")
+	errTwiceSignal  = errors.New("second interrupt")
 )
 
-// runOptions are the flags of run.
+// runOptions are the flags of run, and what stands beside them.
 type runOptions struct {
+	agent     string
 	bottles   []string
+	label     string
+	colour    string
 	workspace string
+	cwd       bool
 	env       []string
+	headless  bool
+	prompt    string
+	tty       bool
+	keep      bool
 	timeout   time.Duration
 	ttl       time.Duration
 	user      string
@@ -48,33 +55,61 @@ type runOptions struct {
 	copying   copyRules
 	recording ledgerRules
 	only      onlyFlags
+
+	attach bool     // run the agent's own command
+	argv   []string // what stands behind "--"
 }
 
 func newRun(c *cli) *cobra.Command {
 	var o runOptions
 	cmd := &cobra.Command{
-		Use:   "run [flags] -- COMMAND [ARG…]",
-		Short: "Run one command in a bottle of its own",
-		Long: `run launches a bottle, runs COMMAND in it and removes the bottle, whatever
-happens. Output streams live and the exit code is the command's. Signals go to
-the command; a second Ctrl-C kills it.
+		Use:   "run [flags] AGENT [-- ARG…] | run [flags] -- COMMAND [ARG…]",
+		Short: "Run an agent or a command in a bottle of its own",
+		Long: `run launches a bottle, runs one thing in it and removes the bottle, whatever
+happens. The exit code is that of what ran.
 
-A workspace is copied in, without files that look like credentials. What the
-command changes there stays in the bottle and goes with it.
+With the name of an agent it starts the agent's own program on this terminal, or
+with --headless without one, on the task of --prompt. What stands behind '--'
+are further arguments of the program.
+
+With a COMMAND behind '--' it runs that. Output streams live; with --tty the
+command has a terminal. Signals go to the command; a second Ctrl-C kills it.
+
+A workspace is copied in, without files that look like credentials. What is
+changed there stays in the bottle and goes with it.
+
+What a manifest asks for (env: NAME: "?") is asked on the terminal. Where there is
+none, give it with --env NAME, which takes it from the variable of this name here.
 
 With --dry-run nothing is started: it prints what the bottle could reach, what
-would be injected and copied, its limits and its backend.`,
-		Example: `  bottle-mcp run -- uname -a
+would be injected and copied, its limits, its backend and what would run.`,
+		Example: `  bottle-mcp run web --cwd
+  bottle-mcp run web --headless --prompt 'Mend the tests.' --workspace .
+  bottle-mcp run -- uname -a
   bottle-mcp run --bottle go-modules --dry-run
   bottle-mcp run --workspace . --bottle go-modules -- go test ./...`,
-		Args: func(_ *cobra.Command, args []string) error { return o.arguments(args) },
-		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), o, args) },
+		Args: func(cmd *cobra.Command, args []string) error { return o.arguments(args, cmd.ArgsLenAtDash()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context(), o, o.argv) },
 	}
-	flags := cmd.Flags()
-	flags.SetInterspersed(false) // what follows the command is the command's
-	flags.StringArrayVar(&o.bottles, "bottle", nil, "bottle manifest; may be repeated, later ones win (default \"default\")")
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return withHint(usagef("run", "%w", err), "a command and its own flags stand behind '--'")
+	})
+	o.flags(cmd.Flags())
+	return cmd
+}
+
+func (o *runOptions) flags(flags *pflag.FlagSet) {
+	flags.StringVar(&o.agent, "agent", "", "agent to set the bottle up for, where a command runs instead of its own")
+	flags.StringArrayVar(&o.bottles, "bottle", nil, "bottle manifest; may be repeated, later ones win (default: the agent's, else \"default\")")
+	flags.StringVar(&o.label, "label", "", "name of the bottle for people")
+	flags.StringVar(&o.colour, "color", "", "colour of the label in the agent's program: "+strings.Join(provider.Colours(), ", "))
 	flags.StringVar(&o.workspace, "workspace", "", "directory to copy in")
-	flags.StringArrayVar(&o.env, "env", nil, "NAME=VALUE for the command; not for secrets")
+	flags.BoolVar(&o.cwd, "cwd", false, "copy in the directory that this was started in")
+	flags.StringArrayVar(&o.env, "env", nil, "NAME=VALUE, not for secrets, or NAME to take it from here")
+	flags.BoolVar(&o.headless, "headless", false, "run the agent on one task without a terminal; needs --prompt")
+	flags.StringVar(&o.prompt, "prompt", "", "the agent's task; - reads it from standard input, with --headless")
+	flags.BoolVarP(&o.tty, "tty", "t", false, "give the command a terminal")
+	flags.BoolVar(&o.keep, "keep", false, "leave the bottle when all is done, and say which")
 	flags.DurationVar(&o.timeout, "timeout", 0, "kill the command after this long (exit code 124)")
 	flags.DurationVar(&o.ttl, "ttl", 0, "the bottle ends then even if this program was killed")
 	flags.StringVar(&o.user, "user", "", "user in the bottle (default agent)")
@@ -84,7 +119,6 @@ would be injected and copied, its limits and its backend.`,
 	flags.BoolVar(&o.asJSON, "json", false, "with --dry-run: print JSON")
 	o.only.add(flags)
 	o.copying.add(flags)
-	return cmd
 }
 
 // liveBottle is the bottle that run has launched and must remove.
@@ -93,41 +127,48 @@ type liveBottle struct {
 	id      backend.ID
 }
 
-// run is the verb: launch, exec, remove.
+// run is the verb: launch, exec, remove. argv is what stands behind "--".
 func (c *cli) run(ctx context.Context, o runOptions, argv []string) error {
 	if err := o.recording.check("run"); err != nil {
 		return err
 	}
-	env, err := parseEnv(o.env)
+	req, named, err := c.request(o, argv)
 	if err != nil {
 		return err
-	}
-	only, err := o.only.rules()
-	if err != nil {
-		return err
-	}
-	if o.workspace != "" {
-		if o.workspace, err = filepath.Abs(o.workspace); err != nil {
-			return fmt.Errorf("--workspace: %w", err)
-		}
 	}
 	surviveClosedPipe()
-	app, err := c.open(ctx, wiring{roots: rootsFor(o.workspace), copying: o.copying, recording: o.recording, merge: true})
+	app, err := c.open(ctx, wiring{roots: rootsFor(req.Workspace), copying: o.copying, recording: o.recording, merge: true})
 	if err != nil {
 		return &codedError{exitNoBottle, err}
 	}
-	req := o.request(argv, env)
-	req.Only = only
-	if o.dryRun {
-		return c.preflight(ctx, app.bottles, req, o.asJSON)
+	plan, err := c.planned(ctx, app.bottles, &req, named)
+	if err != nil {
+		return &codedError{exitNoBottle, err}
 	}
-	bottle, err := c.launch(ctx, app.bottles, req)
+	s := start{runOptions: o, argv: argv, task: req.Prompt, stdin: c.con.in}
+	what, err := s.job(plan)
+	if err != nil {
+		return err
+	}
+	if what.tty, err = c.wantsTerminal(o); err != nil {
+		return err
+	}
+	if o.dryRun {
+		return c.preflight(plan, what, o.asJSON)
+	}
+	bottle, err := c.launch(ctx, app.bottles, plan, req)
 	if err != nil {
 		return &codedError{exitNoBottle, err}
 	}
 	c.noteLeftOut(bottle.WorkspaceCopy)
 	live := liveBottle{app.bottles, bottle.ID}
-	err = c.runCommand(ctx, live, backend.Command{Argv: argv, User: o.user, Grace: killGrace}, o.timeout)
+	if what, err = s.inBottle(what, bottle); err == nil {
+		err = c.runJob(ctx, live, what, o.timeout)
+	}
+	if o.keep {
+		c.con.notef("bottle-mcp: bottle %s is kept until %s; remove it with 'bottle-mcp cleanup %s'", bottle.ID, bottle.Expires.Local().Format(time.DateTime), bottle.ID)
+		return err
+	}
 	removeErr := live.remove(ctx)
 	if err == nil {
 		return removeErr
@@ -136,19 +177,26 @@ func (c *cli) run(ctx context.Context, o runOptions, argv []string) error {
 	return err
 }
 
-// launch plans and launches with progress.
-func (c *cli) launch(ctx context.Context, bottles tools.Bottles, req provision.LaunchRequest) (*provision.Bottle, error) {
+// launch asks what the plan asks, and launches with progress.
+func (c *cli) launch(ctx context.Context, bottles tools.Bottles, plan *provision.Plan, req provision.LaunchRequest) (*provision.Bottle, error) {
+	if len(plan.Questions) > 0 {
+		answers, err := c.ask(ctx, plan.Questions)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(req.Answers, answers)
+		if plan, err = bottles.Plan(ctx, req); err != nil {
+			return nil, err
+		}
+	}
 	bar := &progress{con: c.con}
 	defer bar.clear()
-	plan, err := bottles.Plan(ctx, req)
-	if err != nil {
-		return nil, err
-	}
 	return bottles.Launch(ctx, plan, bar.event)
 }
 
-// runCommand runs the command with this program's streams and says how it ended.
-func (c *cli) runCommand(ctx context.Context, bottle liveBottle, cmd backend.Command, limit time.Duration) error {
+// runJob runs what there is to run with this program's streams, or on its
+// terminal, and says how it ended.
+func (c *cli) runJob(ctx context.Context, bottle liveBottle, what job, limit time.Duration) error {
 	// The launch's context ends with the first signal; the command gets that
 	// signal instead and decides for itself.
 	execCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -163,24 +211,37 @@ func (c *cli) runCommand(ctx context.Context, bottle liveBottle, cmd backend.Com
 		return ctx.Err()
 	}
 	outputGone := func() { cancel(errOutputGone) }
-	result, err := bottle.bottles.Exec(execCtx, operator, bottle.id, cmd, backend.Streams{
-		Stdin:   c.con.in,
+	streams := backend.Streams{
+		Stdin:   what.stdin,
 		Stdout:  &watchedWriter{to: c.con.out, failed: outputGone},
 		Stderr:  &watchedWriter{to: c.con.err, failed: outputGone},
 		Signals: signals,
-	})
+	}
+	var result provision.ExecResult
+	exec := func() (err error) {
+		result, err = bottle.bottles.Exec(execCtx, operator, bottle.id, what.cmd, streams)
+		return err
+	}
+	var err error
+	if what.tty {
+		err = c.onTerminal(&what, &streams, func() { cancel(errTerminalGone) }, exec)
+	} else {
+		err = exec()
+	}
 	c.printRefusals(result)
 	switch cause := context.Cause(execCtx); {
 	case errors.Is(cause, errTimeLimit):
-		return &codedError{exitTimeout, fmt.Errorf("%s was killed after %s, its time limit", cmd.Argv[0], limit)}
+		return &codedError{exitTimeout, fmt.Errorf("%s was killed after %s, its time limit", what.cmd.Argv[0], limit)}
 	case errors.Is(cause, errOutputGone):
 		return &exitError{128 + int(syscall.SIGPIPE)}
+	case errors.Is(cause, errTerminalGone):
+		return &exitError{128 + int(syscall.SIGHUP)}
 	case errors.Is(cause, errTwiceSignal):
 		return &exitError{exitInterrupted}
 	case err != nil:
 		return &codedError{exitNoBottle, err}
 	case result.Status.StartError != "":
-		return &codedError{result.Status.Code, fmt.Errorf("%s did not start: %s", cmd.Argv[0], result.Status.StartError)}
+		return &codedError{result.Status.Code, fmt.Errorf("%s did not start: %s", what.cmd.Argv[0], result.Status.StartError)}
 	case result.Status.Code != 0:
 		return &exitError{result.Status.Code}
 	}
@@ -217,93 +278,4 @@ func (b liveBottle) remove(ctx context.Context) error {
 		return &codedError{exitNoBottle, withHint(err, "try again with 'bottle-mcp cleanup "+string(b.id)+"'")}
 	}
 	return nil
-}
-
-// forwardSignals delivers this program's signals as numbers. The second
-// interrupt calls again.
-func forwardSignals(again func()) (<-chan int, func()) {
-	received := make(chan os.Signal, 16)
-	signal.Notify(received, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
-	out := make(chan int, cap(received))
-	done := make(chan struct{})
-	go func() {
-		interrupts := 0
-		for {
-			select {
-			case <-done:
-				return
-			case s := <-received:
-				if s == syscall.SIGINT {
-					interrupts++
-				}
-				if interrupts > 1 {
-					again()
-					return
-				}
-				if number, ok := s.(syscall.Signal); ok {
-					select {
-					case out <- linuxSignal(number):
-					default: // a storm of signals: the command has enough of them
-					}
-				}
-			}
-		}
-	}()
-	var once sync.Once
-	return out, func() {
-		once.Do(func() {
-			signal.Stop(received)
-			close(done)
-		})
-	}
-}
-
-// surviveClosedPipe makes a write to a pipe without a reader an error instead
-// of the end: this process has a bottle to remove.
-func surviveClosedPipe() { signal.Ignore(syscall.SIGPIPE) }
-
-// linuxSignal is the guest's number of a host signal: USR1 and USR2 differ on
-// a Mac.
-func linuxSignal(s syscall.Signal) int {
-	switch s {
-	case syscall.SIGUSR1:
-		return 10
-	case syscall.SIGUSR2:
-		return 12
-	default:
-		return int(s)
-	}
-}
-
-// watchedWriter calls failed once when a write fails, and swallows what
-// follows, so that the guest's output never blocks.
-type watchedWriter struct {
-	to     io.Writer
-	failed func()
-	dead   bool
-}
-
-// Write implements io.Writer.
-func (w *watchedWriter) Write(p []byte) (int, error) {
-	if w.dead {
-		return len(p), nil
-	}
-	if _, err := w.to.Write(p); err != nil {
-		w.dead = true
-		w.failed()
-	}
-	return len(p), nil
-}
-
-// parseEnv splits NAME=VALUE arguments.
-func parseEnv(pairs []string) (map[string]string, error) {
-	env := make(map[string]string, len(pairs))
-	for _, pair := range pairs {
-		name, value, ok := strings.Cut(pair, "=")
-		if !ok || name == "" {
-			return nil, usagef("run", "--env %q is not NAME=VALUE", pair)
-		}
-		env[name] = value
-	}
-	return env, nil
 }

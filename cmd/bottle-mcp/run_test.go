@@ -173,11 +173,17 @@ func TestSecondInterruptKills(t *testing.T) {
 }
 
 func TestParseEnv(t *testing.T) {
-	got, err := parseEnv([]string{"A=1", "B=x=y", "C="})
+	here := func(name string) (string, bool) { return "from here", name == "SET" }
+	got, named, err := parseEnv([]string{"A=1", "B=x=y", "C=", "SET"}, here)
 	if err != nil || got["A"] != "1" || got["B"] != "x=y" || got["C"] != "" || len(got) != 3 {
 		t.Errorf("got %v, %v", got, err)
 	}
-	if _, err := parseEnv([]string{"A"}); exitCode(err) != exitUsage {
-		t.Errorf("no '=' gives %v", err)
+	if len(named) != 1 || named["SET"].Reveal() != "from here" {
+		t.Errorf("named %v", named)
+	}
+	for _, bad := range []string{"NOT_SET", "=x", "", "a b=c"} {
+		if _, _, err := parseEnv([]string{bad}, here); exitCode(err) != exitUsage {
+			t.Errorf("--env %q gives %v", bad, err)
+		}
 	}
 }
