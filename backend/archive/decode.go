@@ -179,7 +179,7 @@ func parseBlock(b []byte) (*tar.Header, bool) {
 	}
 	sum, ok := parseOctal(b[offSum : offSum+lenSum-1])
 	if !ok || sum != checksum(b) || b[offSum+lenSum-1] != ' ' ||
-		string(b[offMagic:offMagic+lenMagic]) != magic || !isZero(b[offRest:offMajor]) || !isZero(b[offPrefix:]) {
+		string(b[offMagic:offMagic+lenMagic]) != magic || !isZero(b[offRest:offMajor]) || !isZero(b[offPrefix:offNanos]) {
 		return nil, false
 	}
 	hdr := &tar.Header{Typeflag: kind, Format: tar.FormatPAX}
@@ -194,7 +194,13 @@ func parseBlock(b []byte) (*tar.Header, bool) {
 	if numbers[3]|numbers[4]|numbers[5]|numbers[6] != 0 {
 		return nil, false
 	}
-	hdr.Mode, hdr.Size, hdr.ModTime = numbers[0], numbers[1], time.Unix(numbers[2], 0)
+	var nsec int64
+	if field := b[offNanos : offNanos+lenNanos]; !isZero(field) {
+		if nsec, ok = parseOctal(field); !ok || nsec == 0 || nsec >= 1e9 {
+			return nil, false
+		}
+	}
+	hdr.Mode, hdr.Size, hdr.ModTime = numbers[0], numbers[1], time.Unix(numbers[2], nsec)
 	var ok2 bool
 	hdr.Name, ok = parseName(b[offName : offName+lenName])
 	hdr.Linkname, ok2 = parseName(b[offLink : offLink+lenLink])

@@ -3,6 +3,7 @@ package archive
 import (
 	"archive/tar"
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"strconv"
@@ -15,19 +16,23 @@ import (
 const (
 	blockSize = 512
 
-	offName, lenName        = 0, 100
-	offMode, lenMode        = 100, 8
-	offUID, lenID           = 108, 8
-	offGID                  = 116
-	offSize, lenSize        = 124, 12
-	offTime, lenTime        = 136, 12
-	offSum, lenSum          = 148, 8
-	offType                 = 156
-	offLink, lenLink        = 157, 100
-	offMagic, lenMagic      = 257, 8
-	offRest                 = 265 // user and group names
-	offMajor, offMinor      = 329, 337
-	offPrefix               = 345
+	offName, lenName   = 0, 100
+	offMode, lenMode   = 100, 8
+	offUID, lenID      = 108, 8
+	offGID             = 116
+	offSize, lenSize   = 124, 12
+	offTime, lenTime   = 136, 12
+	offSum, lenSum     = 148, 8
+	offType            = 156
+	offLink, lenLink   = 157, 100
+	offMagic, lenMagic = 257, 8
+	offRest            = 265 // user and group names
+	offMajor, offMinor = 329, 337
+	offPrefix          = 345
+	// Behind the prefix stand twelve bytes that mean nothing to anybody. Ours hold
+	// a time's nanoseconds, or nothing: a PAX header for each file would be a fifth
+	// of a tree of small ones, and a third of the time it takes.
+	offNanos, lenNanos      = 500, 12
 	maxOctalSize            = 1<<33 - 1
 	magic                   = "ustar\x0000"
 	paxName                 = "PaxHeaders.0/entry"
@@ -44,6 +49,9 @@ type encoder struct {
 	pax   bytes.Buffer
 	left  int64 // content still to come
 	pad   int64 // and the zeros behind it
+	// wordy is true behind an entry that the decoder leaves to archive/tar, with
+	// all that follow: those have no word about time that only we understand.
+	wordy bool
 }
 
 // header writes hdr; its content follows by Write.
@@ -55,20 +63,26 @@ func (e *encoder) header(hdr *tar.Header) error {
 		return err
 	}
 	e.left, e.pad = hdr.Size, padding(hdr.Size)
-	sec := hdr.ModTime.Unix()
-	if sec < 0 || sec > maxOctalSize {
+	sec, nsec := hdr.ModTime.Unix(), int64(hdr.ModTime.Nanosecond())
+	inRange := sec >= 0 && sec <= maxOctalSize
+	e.wordy = e.wordy || !inRange || hdr.Size > maxOctalSize || len(hdr.Name)+len(hdr.Linkname) > maxPAX/2
+	if !inRange {
 		sec = 0
 	}
-	if err := e.extended(hdr, sec); err != nil {
+	if e.wordy {
+		nsec = 0
+	}
+	if err := e.extended(hdr, time.Unix(sec, nsec)); err != nil {
 		return err
 	}
 	return e.plain(hdr.Typeflag, fields{
-		name: hdr.Name, link: hdr.Linkname, mode: hdr.Mode, size: min(hdr.Size, maxOctalSize), sec: sec,
+		name: hdr.Name, link: hdr.Linkname, mode: hdr.Mode, size: min(hdr.Size, maxOctalSize), sec: sec, nsec: nsec,
 	})
 }
 
-// extended writes a PAX header when one is needed.
-func (e *encoder) extended(hdr *tar.Header, sec int64) error {
+// extended writes a PAX header when one is needed; told is the time that the
+// plain one tells.
+func (e *encoder) extended(hdr *tar.Header, told time.Time) error {
 	e.pax.Reset()
 	if !fits(hdr.Name, lenName) {
 		e.record(paxPath, hdr.Name)
@@ -76,7 +90,7 @@ func (e *encoder) extended(hdr *tar.Header, sec int64) error {
 	if !fits(hdr.Linkname, lenLink) {
 		e.record(paxLink, hdr.Linkname)
 	}
-	if !hdr.ModTime.Equal(time.Unix(sec, 0)) {
+	if !hdr.ModTime.Equal(told) {
 		e.record(paxTime, paxSeconds(hdr.ModTime))
 	}
 	if hdr.Size > maxOctalSize {
@@ -141,8 +155,8 @@ func paxSeconds(t time.Time) string {
 
 // fields are those of a header block.
 type fields struct {
-	name, link      string
-	mode, size, sec int64
+	name, link            string
+	mode, size, sec, nsec int64
 }
 
 func (e *encoder) plain(kind byte, f fields) error {
@@ -160,6 +174,9 @@ func (e *encoder) plain(kind byte, f fields) error {
 	octal(b[offMinor:offMinor+lenID], 0)
 	b[offType] = kind
 	copy(b[offMagic:], magic)
+	if f.nsec != 0 {
+		octal(b[offNanos:offNanos+lenNanos], f.nsec)
+	}
 	octal(b[offSum:offSum+lenSum-1], checksum(b))
 	b[offSum+lenSum-1] = ' '
 	_, err := e.w.Write(b)
@@ -185,12 +202,16 @@ func octal(field []byte, v int64) {
 
 // checksum adds the bytes of a header block, its own field taken as blanks.
 func checksum(b []byte) int64 {
-	sum := int64(lenSum * ' ')
-	for _, c := range b[:offSum] {
-		sum += int64(c)
+	// Eight bytes at once, in four lanes of sixteen bits, which do not overflow.
+	const even = 0x00ff00ff00ff00ff
+	var lanes uint64
+	for i := 0; i < blockSize; i += 8 {
+		word := binary.LittleEndian.Uint64(b[i:])
+		lanes += word&even + word>>8&even
 	}
-	for _, c := range b[offSum+lenSum : blockSize] {
-		sum += int64(c)
+	sum := int64(lanes&0xffff + lanes>>16&0xffff + lanes>>32&0xffff + lanes>>48)
+	for _, c := range b[offSum : offSum+lenSum] {
+		sum += ' ' - int64(c)
 	}
 	return sum
 }
