@@ -18,6 +18,7 @@ import (
 // listedBottle is the JSON form of one bottle, stable for scripts.
 type listedBottle struct {
 	ID        backend.ID                `json:"id"`
+	Parent    backend.ID                `json:"parent,omitempty"` // the bottle that launched it
 	State     backend.State             `json:"state"`
 	Label     string                    `json:"label,omitempty"`
 	Agent     string                    `json:"agent,omitempty"`
@@ -60,7 +61,7 @@ func (c *cli) list(ctx context.Context, asJSON bool) error {
 		listed := make([]listedBottle, 0, len(bottles))
 		for _, b := range bottles {
 			listed = append(listed, listedBottle{
-				ID: b.ID, State: b.State, Label: b.Label, Agent: b.Agent, Bottles: b.Bottles,
+				ID: b.ID, Parent: b.Parent, State: b.State, Label: b.Label, Agent: b.Agent, Bottles: b.Bottles,
 				Backend: b.Backend, Services: b.Services, Created: b.Created, Expires: b.Expires,
 				Policy: b.Policy, Workspace: b.Workspace, Refusals: b.Refusals, Usage: b.Usage,
 			})
@@ -78,10 +79,18 @@ func (c *cli) list(ctx context.Context, asJSON bool) error {
 // so that colour codes do not count as width.
 func (c *cli) printBottles(bottles []provision.Bottle, now time.Time) error {
 	table := tabwriter.NewWriter(c.con.out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "ID\tSTATE\tBOTTLE\tAGE\tLEFT\tMEMORY\tREFUSED\tLABEL")
+	// Few have bottles that launch bottles.
+	parents := slices.ContainsFunc(bottles, func(b provision.Bottle) bool { return b.Parent != "" })
+	parent := func(text string) string {
+		if !parents {
+			return ""
+		}
+		return "\t" + orDash(text)
+	}
+	_, _ = fmt.Fprintf(table, "ID%s\tSTATE\tBOTTLE\tAGE\tLEFT\tMEMORY\tREFUSED\tLABEL\n", parent("PARENT"))
 	for _, b := range bottles {
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n",
-			b.ID, b.State, orDash(strings.Join(b.Bottles, "+")), span(now.Sub(b.Created)),
+		_, _ = fmt.Fprintf(table, "%s%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n",
+			b.ID, parent(string(b.Parent)), b.State, orDash(strings.Join(b.Bottles, "+")), span(now.Sub(b.Created)),
 			left(b.Expires, now), bytesText(b.Usage.MemoryBytes), b.Refusals,
 			orDash(oneLine(b.Label, 24)))
 	}

@@ -49,6 +49,33 @@ func TestListTable(t *testing.T) {
 	if strings.Contains(text, "\x1b") {
 		t.Error("a label reached the terminal raw")
 	}
+	if strings.Contains(text, "PARENT") {
+		t.Errorf("a column for nobody:\n%s", text)
+	}
+}
+
+func TestListParents(t *testing.T) {
+	c, f := withBottles(t)
+	child := f.bottles["younger"]
+	child.Parent = "older"
+	f.bottles["younger"] = child
+	if err := c.list(context.Background(), false); err != nil {
+		t.Fatal(err)
+	}
+	rows := strings.Split(strings.TrimSpace(c.out.String()), "\n")
+	for i, want := range []string{"PARENT", "-", "older"} {
+		if cells := strings.Fields(rows[i]); cells[1] != want {
+			t.Errorf("row %d is %q", i, rows[i])
+		}
+	}
+	c.out.Reset()
+	if err := c.list(context.Background(), true); err != nil {
+		t.Fatal(err)
+	}
+	var listed []listedBottle
+	if err := json.Unmarshal(c.out.Bytes(), &listed); err != nil || listed[0].Parent != "" || listed[1].Parent != "older" {
+		t.Errorf("%v, %v", err, listed)
+	}
 }
 
 func TestListJSON(t *testing.T) {
