@@ -2,48 +2,13 @@ package provision
 
 import (
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/big"
 	"strings"
-	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
-	"github.com/bottle-mcp/bottle-mcp/provision/manifest"
 )
-
-// digest covers everything that decides what the bottle is, but its id. Host
-// variables stand in it by name.
-func (p *Plan) digest() (string, error) {
-	data, err := json.Marshal(struct {
-		Plan      Plan
-		TTL       time.Duration
-		Routes    []manifest.Route
-		Env       map[string]manifest.EnvValue
-		Prompt    string
-		Agent     any
-		Principal string
-		Parent    *parentRef
-		Caller    string
-		// SubBottles and what the guest's bottles begin with.
-		SubBottles manifest.SubBottles
-	}{
-		Plan: Plan{
-			Agent: p.Agent, Bottles: p.Bottles, Label: p.Label, Backend: p.Backend, Isolation: p.Isolation,
-			Image: p.Image, Workspace: p.Workspace.place(), Limits: p.Limits, Services: p.Services,
-		},
-		TTL: p.resolved.life, Routes: p.resolved.routes, Env: p.resolved.env, Prompt: p.resolved.prompt, Agent: p.resolved.agent.digested(), Principal: p.resolved.principal,
-		Parent: p.resolved.parentRef(), Caller: p.resolved.callerDir, SubBottles: p.resolved.subBottles,
-	})
-	if err != nil {
-		return "", fmt.Errorf("digest of the plan: %w", err)
-	}
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:]), nil
-}
 
 // Shape of a generated id: what it is for, and five random characters, so that
 // two launches of one agent never collide.

@@ -157,19 +157,6 @@ func narrowLimits(allowed, asked backend.Limits) (backend.Limits, []error) {
 	return out, problems
 }
 
-// summarize shows routes without anything secret.
-func summarize(routes []manifest.Route) []RouteSummary {
-	out := []RouteSummary{}
-	for _, r := range routes {
-		s := RouteSummary{Host: r.Host, Ports: append([]int{}, r.Ports...), Private: r.Private}
-		if r.Auth != nil {
-			s.Auth = authWords(*r.Auth)
-		}
-		out = append(out, s)
-	}
-	return out
-}
-
 // authWords says how a credential is put in and where it comes from, such as
 // "Bearer from $NAME" or "X-Api-Key from $NAME".
 func authWords(a manifest.Auth) string {

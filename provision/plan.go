@@ -326,7 +326,7 @@ func (d *draft) routes() {
 	routes, problems := narrowRoutes(routes, d.req)
 	d.problems = append(d.problems, problems...)
 	d.r.routes = routes
-	d.plan.Routes, d.plan.Policy = summarize(routes), policyWords(routes)
+	d.plan.Routes, d.plan.Policy = d.summarize(routes), policyWords(routes)
 	missing := map[string]bool{}
 	for _, r := range routes {
 		if r.Auth == nil || missing[r.Auth.TokenRef] {

@@ -13,9 +13,9 @@ import (
 
 // preview adds what only those want to know who look at a plan before it runs.
 func (d *draft) preview() {
-	for i, r := range d.r.routes {
-		d.plan.Routes[i].Allows = allowance(r)
-	}
+	d.plan.Repositories, d.plan.GitUser = repositories(d.bottle.Repos), d.r.git.user
+	d.plan.SubBottles, d.plan.Publish = subBottlesPlan(d.bottle.SubBottles), append([]int{}, d.bottle.Publish...)
+	d.plan.BackendDetail = d.r.caps.Detail
 	d.plan.Variables = []VariableSummary{}
 	for _, name := range slices.Sorted(maps.Keys(d.r.env)) {
 		from := "manifest"

@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
 
 func TestPlanPreview(t *testing.T) {
@@ -61,5 +63,45 @@ func TestPlanSaysWhoChoseTheBackend(t *testing.T) {
 	b.env[envBackend] = "linux"
 	if p := b.plan(LaunchRequest{Bottles: []string{"full"}}); p.BackendSource != envBackend {
 		t.Errorf("the backend comes from %q, want %q", p.BackendSource, envBackend)
+	}
+}
+
+// TestPlanIsData: what the words of a plan say stands in it as data, without a
+// header's value and without a key's path.
+func TestPlanIsData(t *testing.T) {
+	b := agentBed(t, ", auth_token: TOKEN")
+	b.fake.caps.Services = append(b.fake.caps.Services, sidecars.GitGate, sidecars.Bottles)
+	b.fake.caps.Detail = "an engine in memory"
+	b.bottleFile("made", `agent_provider: {template: mine, auth_token: TOKEN}
+egress:
+  routes:
+    - host: read.example.com
+      matches: [{methods: [GET], paths: [{type: prefix, value: /v1}], headers: [{name: X-Team, value: hidden-value}]}]
+      git: {fetch: true}
+git-gate:
+  user: {name: A, email: a@example.com}
+  repos:
+    app: {url: "ssh://git@git.example.com/app.git", identity: /hidden-path/key}
+    lib: {url: "git@git.example.com:lib.git", key: {provider: gitea, forge_token_env: FORGE}, host_key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"}
+sub_bottles: {max: 2}`)
+	b.setenv("FORGE", secretToken)
+	p := b.plan(LaunchRequest{Agent: "worker"})
+	want := MatchSummary{Methods: []string{"GET"}, Paths: []sidecars.PathMatch{{Type: "prefix", Value: "/v1"}}, Headers: []string{"X-Team"}}
+	if r := p.Routes[0]; len(r.Matches) != 1 || !reflect.DeepEqual(r.Matches[0], want) || !r.GitFetch || r.From != "manifest" {
+		t.Errorf("the manifest's route is %+v", r)
+	}
+	if r := p.Routes[len(p.Routes)-1]; r.Host != "api.example.com" || r.From != "provider" || r.Auth != "Bearer from $TOKEN" {
+		t.Errorf("the provider's route is %+v", r)
+	}
+	repos := []RepoSummary{
+		{Name: "app", URL: "ssh://git@git.example.com/app.git", Key: "a key file of the host"},
+		{Name: "lib", URL: "git@git.example.com:lib.git", Key: "made by gitea at launch with $FORGE", Pinned: true},
+	}
+	if !reflect.DeepEqual(p.Repositories, repos) || p.GitUser.Name != "A" || *p.SubBottles != (SubBottlesPlan{Max: 2, Depth: 1}) || p.BackendDetail != "an engine in memory" {
+		t.Errorf("the plan is %+v, %+v, %+v", p.Repositories, p.GitUser, p.SubBottles)
+	}
+	data, err := json.Marshal(p)
+	if err != nil || strings.Contains(string(data), "hidden-") || strings.Contains(string(data), secretToken) {
+		t.Errorf("%v: the plan holds a value:\n%s", err, data)
 	}
 }

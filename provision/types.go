@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/provision/manifest"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
@@ -56,6 +57,8 @@ type Plan struct {
 	Backend string     `json:"backend"`
 	// BackendSource says what chose it: "explicit", "BOT_BOTTLE_BACKEND" or "default".
 	BackendSource string `json:"backend_source"`
+	// BackendDetail is the engine on this host, on one line.
+	BackendDetail string `json:"backend_detail,omitempty"`
 	Isolation     string `json:"isolation"`
 	// Image is what the guest's root filesystem is made from; "" = the backend's own.
 	Image     string         `json:"image,omitempty"`
@@ -75,6 +78,13 @@ type Plan struct {
 	TTL      time.Duration      `json:"-"`
 	Steps    []string           `json:"steps"`
 	Services []sidecars.Service `json:"services"`
+	// Repositories are behind the git gate, GitUser is who commits in the guest.
+	Repositories []RepoSummary    `json:"repositories"`
+	GitUser      manifest.GitUser `json:"git_user"`
+	// SubBottles is what the agent may launch itself; nil = nothing.
+	SubBottles *SubBottlesPlan `json:"sub_bottles,omitempty"`
+	// Publish lists guest ports that the host may reach.
+	Publish []int `json:"publish"`
 	// Digest identifies the plan's content apart from ID and time, so that a
 	// repeated launch with the same ID is recognised.
 	Digest string `json:"digest"`
@@ -96,17 +106,6 @@ type WorkspaceSurvey struct {
 	Bytes       int64          `json:"bytes"`
 	Skipped     []backend.Skip `json:"skipped"` // at most 100 are listed
 	SkippedMore int            `json:"skipped_more,omitempty"`
-}
-
-// RouteSummary is a route without anything secret.
-type RouteSummary struct {
-	Host  string `json:"host"`
-	Ports []int  `json:"ports"`
-	// Allows says in words which requests may pass, e.g. "GET or HEAD on any path".
-	Allows string `json:"allows,omitempty"`
-	// Auth is "Bearer from $NAME" or "".
-	Auth    string   `json:"auth,omitempty"`
-	Private []string `json:"private,omitempty"`
 }
 
 // VariableSummary is a variable of the guest without its value.

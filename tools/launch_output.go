@@ -44,6 +44,22 @@ type routeOutput struct {
 	Allows  string   `json:"allows,omitempty" jsonschema_description:"Requests that may pass, in words"`
 	Auth    string   `json:"auth,omitempty" jsonschema_description:"Credential that the proxy adds, never its value"`
 	Private []string `json:"private,omitempty" jsonschema_description:"Private addresses that the host may resolve to"`
+
+	Matches  []matchOutput `json:"matches,omitempty" jsonschema_description:"Ways to be allowed, one of which a request must satisfy; absent means every request"`
+	GitFetch bool          `json:"git_fetch,omitempty" jsonschema_description:"True when git may clone and fetch over https"`
+	Rules    string        `json:"rules,omitempty" jsonschema_description:"Budget, rules for answers and scanning, in words"`
+	From     string        `json:"from,omitempty" jsonschema_description:"manifest, or provider where the agent's provider brings the host"`
+}
+
+type matchOutput struct {
+	Methods []string     `json:"methods,omitempty" jsonschema_description:"One of them; absent means any"`
+	Paths   []pathOutput `json:"paths,omitempty" jsonschema_description:"One of them; absent means any"`
+	Headers []string     `json:"headers,omitempty" jsonschema_description:"Headers that must have the right value"`
+}
+
+type pathOutput struct {
+	Type  string `json:"type" jsonschema_description:"exact, prefix (with everything below) or regex (of the whole path)"`
+	Value string `json:"value" jsonschema_description:"Path"`
 }
 
 type endpointsOutput struct {
@@ -149,7 +165,18 @@ func (out *launchOutput) render(now time.Time) string {
 func routesOf(routes []provision.RouteSummary) []routeOutput {
 	out := []routeOutput{}
 	for _, r := range routes {
-		out = append(out, routeOutput{Host: r.Host, Ports: list(r.Ports), Allows: cleanLine(r.Allows, 1000), Auth: r.Auth, Private: r.Private})
+		o := routeOutput{
+			Host: r.Host, Ports: list(r.Ports), Allows: cleanLine(r.Allows, 1000), Auth: r.Auth, Private: r.Private,
+			GitFetch: r.GitFetch, Rules: cleanLine(r.Rules, 1000), From: r.From,
+		}
+		for _, m := range r.Matches {
+			shown := matchOutput{Methods: m.Methods, Headers: m.Headers}
+			for _, path := range m.Paths {
+				shown.Paths = append(shown.Paths, pathOutput{Type: path.Type, Value: cleanLine(path.Value, 1024)})
+			}
+			o.Matches = append(o.Matches, shown)
+		}
+		out = append(out, o)
 	}
 	return out
 }

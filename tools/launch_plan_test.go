@@ -9,6 +9,7 @@ import (
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/provision"
+	"github.com/bottle-mcp/bottle-mcp/provision/manifest"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
 
@@ -20,8 +21,11 @@ func fullPlan() *provision.Plan {
 			Files: 3, Bytes: 2048, Skipped: []backend.Skip{{Path: ".env", Reason: "left out: an environment file"}}, SkippedMore: 1,
 		}},
 		Routes: []provision.RouteSummary{
-			{Host: "packages.example", Allows: "GET or HEAD on any path"},
-			{Host: "api.example", Ports: []int{443, 8443}, Allows: "any method on any path", Auth: "Bearer from $API_TOKEN", Private: []string{"10.0.0.0/8"}},
+			{Host: "packages.example", Allows: "GET or HEAD on any path", Matches: []provision.MatchSummary{{Methods: []string{"GET", "HEAD"}}}, From: "manifest"},
+			{
+				Host: "api.example", Ports: []int{443, 8443}, Allows: "any method on any path", Auth: "Bearer from $API_TOKEN", Private: []string{"10.0.0.0/8"},
+				Rules: "at most 10 requests", From: "provider",
+			},
 		},
 		Policy:    "only packages.example, api.example",
 		EnvNames:  []string{"CI", "HOME", "HTTPS_PROXY", "TICKET"},
@@ -32,22 +36,36 @@ func fullPlan() *provision.Plan {
 		Steps:     []string{"reserve", "start-sidecar", "ready"},
 		Services:  []sidecars.Service{sidecars.Egress},
 		Digest:    "d1",
+
+		BackendDetail: "namespaces, as root",
+		Repositories: []provision.RepoSummary{
+			{Name: "app", URL: "ssh://git@git.example/app.git", Key: "a key file of the host", Pinned: true},
+			{Name: "lib", URL: "git@git.example:lib.git", Key: "made by gitea at launch with $FORGE"},
+		},
+		GitUser:    manifest.GitUser{Name: "A", Email: "a@example.com"},
+		SubBottles: &provision.SubBottlesPlan{Max: 3, Depth: 1},
+		Publish:    []int{80, 3000},
 	}
 }
 
 func TestPlanText(t *testing.T) {
 	const want = `Plan for bottle npm-ab12c; nothing was started.
 Manifests: agent coder, bottle base + npm.
-Backend: linux, the first of this platform's that works; isolation: namespace; image: its own system.
+Backend: linux (namespaces, as root), the first of this platform's that works; isolation: namespace; image: its own system.
 Egress, through the proxy alone:
   packages.example: GET or HEAD on any path
-  api.example port 443, 8443: any method on any path; the proxy adds Bearer from $API_TOKEN, which stays outside; may be at 10.0.0.0/8
+  api.example port 443, 8443: any method on any path; the proxy adds Bearer from $API_TOKEN, which stays outside; at most 10 requests; from the provider; may be at 10.0.0.0/8
 Refused: every other host, port and request; direct connections; DNS.
 Environment: CI (manifest), TICKET ($TICKET); and 2 variables for programs, proxy and trust.
 Files: /home/me/project (3 files, 2.0 KiB) would be copied to ` + backend.GuestWorkspace + `; changes there reach the host only by a copy out.
 Left out 2 entries:
 - .env: left out: an environment file
 - and 1 more
+Repository app: ssh://git@git.example/app.git through the git gate; its key, a key file of the host, stays outside.
+Repository lib: git@git.example:lib.git through the git gate; its key, made by gitea at launch with $FORGE, stays outside; the upstream's host key is not known, so nothing is forwarded.
+Commits are by A <a@example.com>.
+The agent may launch bottles itself: 3 at one time, 1 generation, each within this one's policy.
+The host may reach the guest's ports 80, 3000.
 Limits: 1.5 CPUs, 1.0 GiB memory, 4.0 GiB disk, 512 processes and threads. Life: 1 h 30 min.
 Services: egress. Steps: reserve, start-sidecar, ready.
 Not in force on this host: cgroup memory (not delegated).`
@@ -92,6 +110,9 @@ func TestPlanData(t *testing.T) {
 	}
 	if !out.DryRun || out.State != "planned" || out.Routes[0].Allows != "GET or HEAD on any path" || out.Plan.BackendSource != "default" ||
 		len(out.Plan.Variables) != 2 || out.Plan.Variables[1].From != "$TICKET" || len(out.Report.Missing) != 1 || out.Workspace != "/home/me/project" ||
+		len(out.Routes[0].Matches) != 1 || out.Routes[0].Matches[0].Methods[1] != "HEAD" || out.Routes[1].Rules != "at most 10 requests" || out.Routes[1].From != "provider" ||
+		len(out.Plan.Repositories) != 2 || !out.Plan.Repositories[0].Pinned || out.Plan.GitUser.Email != "a@example.com" || out.Plan.SubBottles.Max != 3 ||
+		len(out.Plan.Publish) != 2 || out.Plan.BackendDetail != "namespaces, as root" ||
 		out.WorkspaceCopy == nil || out.WorkspaceCopy.Files != 3 || len(out.WorkspaceCopy.Skipped) != 1 || out.Setup != nil {
 		t.Errorf("%s", raw)
 	}

@@ -223,6 +223,9 @@ func (s spending) add(c *route, q *route, parent int) string {
 	return ""
 }
 
+// RuleWords says how a route bounds and scans what it allows, "" when it does not.
+func RuleWords(r sidecars.Route) string { return strings.Join(ruleWords(r), "; ") }
+
 // ruleWords says what a route's rules are, as notes beside its host.
 func ruleWords(r sidecars.Route) []string {
 	var notes []string
