@@ -110,10 +110,10 @@ func TestUnsupportedInherited(t *testing.T) {
 // TestUnsupportedByAProvider: a provider's file can ask for as much as a bottle's.
 func TestUnsupportedByAProvider(t *testing.T) {
 	b := newBed(t)
-	put(t, b.home, "contrib/mine/provider.yaml", "routes:\n  - host: a.example.com\n    budget: {requests: 1}\n")
+	put(t, b.home, "contrib/mine/provider.yaml", "routes:\n  - host: a.example.com\n    dlp: {outbound_detectors: [token_patterns]}\n")
 	b.bottleFile("made", "agent_provider: {template: mine}")
 	_, err := b.Plan(t.Context(), LaunchRequest{Bottles: []string{"made"}, Principal: operator})
-	if want := "the provider mine asks for routes[0].budget, which is not supported yet"; err == nil || !strings.Contains(err.Error(), want) {
+	if want := "the provider mine asks for routes[0].dlp.outbound_detectors, which is not supported yet"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("error is %v", err)
 	}
 }
