@@ -18,7 +18,6 @@ type automaton struct {
 	stride uint32
 	next   []uint32
 	accept uint32   // the first accepting state
-	fail   []uint32 // by row: the state of the longest proper suffix
 	depth  []uint16 // by row: how many bytes of a word a state stands for
 	// What accepting states found: words[from[i]:from[i+1]] for the i-th.
 	from  []uint32
@@ -127,11 +126,11 @@ func (t *trie) build() *automaton {
 			}
 		}
 	}
-	return t.renumber(fail)
+	return t.renumber()
 }
 
 // renumber puts accepting rows last and multiplies.
-func (t *trie) renumber(fail []uint32) *automaton {
+func (t *trie) renumber() *automaton {
 	n := uint32(t.count) // #nosec G115 -- at most 256 classes
 	order := make([]uint32, len(t.depth))
 	for i := range order {
@@ -147,10 +146,10 @@ func (t *trie) renumber(fail []uint32) *automaton {
 	a := &automaton{
 		class: t.of, stride: n, next: make([]uint32, len(t.next)),
 		accept: uint32(len(t.next)), // #nosec G115 -- rows are bounded by maxRows
-		fail:   make([]uint32, len(order)), depth: make([]uint16, len(order)),
+		depth:  make([]uint16, len(order)),
 	}
 	for i, row := range order {
-		a.depth[i], a.fail[i] = t.depth[row], state[fail[row]]
+		a.depth[i] = t.depth[row]
 		to := a.next[uint32(i)*n:] // #nosec G115 -- rows are bounded by maxRows
 		for c := range n {
 			to[c] = state[t.next[row*n+c]]
@@ -159,8 +158,8 @@ func (t *trie) renumber(fail []uint32) *automaton {
 			to[0] = uint32(i) * n // #nosec G115 -- rows are bounded by maxRows
 		}
 		if len(t.found[row]) > 0 {
-			a.accept = min(a.accept, uint32(i)*n) // #nosec G115 -- rows are bounded by maxRows
-			a.from = append(a.from, uint32(len(a.words)))
+			a.accept = min(a.accept, uint32(i)*n)         // #nosec G115 -- rows are bounded by maxRows
+			a.from = append(a.from, uint32(len(a.words))) // #nosec G115 -- bounded by maxRows
 			a.words = append(a.words, t.found[row]...)
 		}
 	}
@@ -177,11 +176,3 @@ func (a *automaton) found(state uint32) []uint32 {
 // pending is how many visible bytes at the end of the text may be the
 // beginning of a word.
 func (a *automaton) pending(state uint32) int { return int(a.depth[state/a.stride]) }
-
-// within returns the state that the last n visible bytes alone lead to.
-func (a *automaton) within(state uint32, n int) uint32 {
-	for int(a.depth[state/a.stride]) > n {
-		state = a.fail[state/a.stride]
-	}
-	return state
-}

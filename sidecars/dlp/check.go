@@ -3,6 +3,7 @@ package dlp
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"hash/crc32"
 	"strings"
@@ -36,8 +37,7 @@ func crcHexTail(m match) confidence {
 	if err != nil || len(want) != 4 {
 		return likely
 	}
-	sum := crc32.ChecksumIEEE(text[:cut])
-	if want[0] == byte(sum>>24) && want[1] == byte(sum>>16) && want[2] == byte(sum>>8) && want[3] == byte(sum) {
+	if binary.BigEndian.Uint32(want) == crc32.ChecksumIEEE(text[:cut]) {
 		return sure
 	}
 	return likely

@@ -269,8 +269,8 @@ func brotliHead(b []byte, whole bool) bool {
 	if take(1) == 1 && take(3) == 0 && take(3) == 1 {
 		return false // reserved for large windows
 	}
-	if take(1) == 1 && take(1) == 1 { // the last block, and empty
-		return false
+	if last := take(1); last == 1 && take(1) == 1 {
+		return false // the last block, and empty
 	}
 	nibbles := take(2)
 	if nibbles == 3 {

@@ -1,6 +1,9 @@
 package dlp
 
-import "slices"
+import (
+	"bytes"
+	"slices"
+)
 
 // mostFindings bounds what one text reports. What is beyond is found again when
 // a redacted text is scanned once more.
@@ -169,8 +172,21 @@ func (s *Scanner) Scan(field Field, text []byte) []Finding {
 	return s.ScanWith(StreamOptions{Field: field}, text)
 }
 
-// ScanWith reads a whole text.
+// ScanWith reads a whole text. A Host is read without its dots too, for what is
+// cut into labels.
 func (s *Scanner) ScanWith(o StreamOptions, text []byte) []Finding {
+	found := s.scanOnce(o, text)
+	if o.Field != Host || len(found) > 0 || bytes.IndexByte(text, '.') < 0 {
+		return found
+	}
+	found = s.scanOnce(o, bytes.ReplaceAll(text, []byte("."), nil))
+	for i := range found {
+		found[i].Via, found[i].Start, found[i].End = "labels", 0, 0
+	}
+	return found
+}
+
+func (s *Scanner) scanOnce(o StreamOptions, text []byte) []Finding {
 	st := s.Stream(o)
 	found := slices.Clone(st.Write(text))
 	return append(found, st.Close()...)

@@ -87,8 +87,9 @@ func (v *view) scan() {
 	na, nb := ma.next, mb.next
 	ca, cb := &ma.class, &mb.class
 	oa, ob := ma.accept, mb.accept
-	for i := v.scanned; i < len(v.buf); i++ {
-		c := v.buf[i]
+	buf := v.buf
+	for i := v.scanned; i < len(buf); i++ {
+		c := buf[i]
 		sa = na[sa+uint32(ca[c])]
 		sb = nb[sb+uint32(cb[c])]
 		if sa >= oa {
@@ -99,7 +100,7 @@ func (v *view) scan() {
 		}
 	}
 	v.a, v.b = sa, sb
-	v.scanned = len(v.buf)
+	v.scanned = len(buf)
 }
 
 // hit begins matches at words that end before buf[end].
