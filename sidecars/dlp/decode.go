@@ -1,5 +1,7 @@
 package dlp
 
+import "math"
+
 // maxDepth is how many encodings inside each other are undone.
 const maxDepth = 3
 
@@ -35,9 +37,9 @@ func (l *layer) begin(outer *view, start int64) {
 	l.inner.depth = outer.depth + 1
 }
 
-// end closes it.
-func (l *layer) end() {
-	l.inner.close()
+// end closes it with the last of its text.
+func (l *layer) end(rest []byte) {
+	l.inner.close(rest)
 	l.active = false
 }
 
@@ -53,6 +55,8 @@ type decoders struct {
 	wide     wideReader
 	fields   fieldReader
 	inflated []*inflater
+	// firstRun is where the first run of this block begins.
+	firstRun int64
 	// begun tells that the first bytes have been looked at for compression that
 	// has no unmistakable mark.
 	begun bool
@@ -75,11 +79,7 @@ func (v *view) decode(last bool) {
 	}
 	d := &v.decoders
 	if len(v.buf) >= shortestRun {
-		for i := range d.runs {
-			if runKind(i) != base64InPath || v.job.field.short() {
-				d.runs[i].read(v, last)
-			}
-		}
+		d.readRuns(v, last)
 	}
 	d.escapes.read(v)
 	d.wide.read(v, last)
@@ -90,6 +90,25 @@ func (v *view) decode(last bool) {
 	v.readInflated(v.base+int64(len(v.buf)), last)
 	if last {
 		d.escapes.close()
+	}
+}
+
+// readRuns lets the readers of runs read. The characters of base64 are those of
+// all of them: where that finds no run, there is none.
+func (d *decoders) readRuns(v *view, last bool) {
+	first := &d.runs[base64Any]
+	idle := !first.active && first.passing == nothing
+	d.firstRun = noRun
+	first.read(v, last)
+	for i := range d.runs[1:] {
+		r := &d.runs[1+i]
+		if r.kind == base64InPath && !v.job.field.short() {
+			continue
+		}
+		if idle && !r.active {
+			r.from = max(r.from, min(d.firstRun, first.from))
+		}
+		r.read(v, last)
 	}
 }
 
@@ -115,6 +134,9 @@ func (v *view) safeDecoded() int64 {
 	}
 	return at
 }
+
+// noRun is the head where there is none.
+const noRun = math.MaxInt64
 
 // maxHold is the most that a caller is asked to hold back.
 const maxHold = 64 << 10

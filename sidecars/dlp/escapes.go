@@ -112,8 +112,7 @@ func (e *escapeReader) finish() {
 		}
 	}
 	e.spill()
-	e.flush()
-	e.end()
+	e.end(e.out)
 	e.before = e.at
 }
 

@@ -74,22 +74,29 @@ func (r *fieldReader) read(v *view, last bool) {
 // sniff tells the format by how the text begins, whatever it says it is: the
 // one who writes it is the one who says it.
 func (r *fieldReader) sniff(v *view, last bool) bool {
-	head := v.buf[:min(len(v.buf), borderSize)]
-	if len(head) < borderSize && !last && v.job.field != Query {
+	text := v.buf[:min(len(v.buf), borderSize)]
+	if len(text) < borderSize && !last && v.job.field != Query {
 		return false
 	}
-	text := bytes.TrimLeft(head, " \t\r\n")
-	border, _, line := bytes.Cut(text, []byte("\n"))
-	switch name := bytes.IndexByte(text, '='); {
-	case len(text) > 0 && (text[0] == '{' || text[0] == '['):
-		r.format = jsonText
-	case line && len(border) > 3 && bytes.HasPrefix(border, []byte("--")):
-		r.format = multipartText
-		r.border = append(append(r.border[:0], '\n'), bytes.TrimRight(border, "\r")...)
-	case v.job.field == Query && v.depth == 0, name > 0 && formName(text[:name]):
+	for len(text) > 0 && text[0] <= ' ' {
+		text = text[1:]
+	}
+	r.format = plain
+	switch {
+	case v.job.field == Query && v.depth == 0:
 		r.format = formText
-	default:
-		r.format = plain
+	case len(text) < 4:
+	case text[0] == '{' || text[0] == '[':
+		r.format = jsonText
+	case text[0] == '-' && text[1] == '-':
+		if border, _, ok := bytes.Cut(text, []byte("\n")); ok {
+			r.format = multipartText
+			r.border = append(append(r.border[:0], '\n'), bytes.TrimRight(border, "\r")...)
+		}
+	case alnum(text[0]):
+		if name := bytes.IndexByte(text, '='); name > 0 && formName(text[:name]) {
+			r.format = formText
+		}
 	}
 	return true
 }

@@ -23,6 +23,9 @@ const (
 	// larger than freeInflated.
 	maxRatio     = 100
 	freeInflated = 1 << 20
+	// smallRatio is the same for a text that is as short as a secret, and the way
+	// to tell Brotli from anything else.
+	smallRatio = 10
 	// mostInflaters bounds the compressed texts that are read at a time.
 	mostInflaters = 4
 	// maxWindow bounds the memory of one.
@@ -115,7 +118,7 @@ func (f *inflater) read(v *view, to int64, last bool) bool {
 		return true
 	}
 	f.stop()
-	f.end()
+	f.end(nil)
 	return false
 }
 
@@ -280,5 +283,5 @@ func brotliHead(b []byte, whole bool) bool {
 	if !whole {
 		return true
 	}
-	return length <= uint64(len(b))*maxRatio/5
+	return length <= uint64(len(b))*smallRatio
 }

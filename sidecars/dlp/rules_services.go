@@ -44,7 +44,7 @@ func paymentRules() []rule {
 		{kind: "square_secret", pattern: `sq0(?:csp|atp|idp)-[\w-]{22,43}`},
 		{kind: "braintree_token", pattern: `access_token\$(?:production|sandbox)\$[0-9a-z]{16}\$[0-9a-f]{32}`},
 		{kind: "plaid_token", pattern: `access-(?:sandbox|development|production)-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`},
-		{kind: "adyen_key", pattern: `AQE[A-Za-z0-9]{5}[\w+/=-]{80,200}`, entropy: 4.5},
+		{kind: "adyen_key", key: "adyenapikey", pattern: `AQE[\w+/-]{80,200}={0,2}`, entropy: 4.3},
 		{kind: "gocardless_token", pattern: `live_[\w-]{40}`, entropy: 4.3},
 		{kind: "flutterwave_key", pattern: `FLWSECK(?:_TEST)?-[0-9a-f]{12,32}-X`},
 		{kind: "easypost_key", pattern: `EZ[AT]K[A-Za-z0-9]{54}`},

@@ -71,8 +71,9 @@ type runReader struct {
 	kind runKind
 	// from is where the search for the next run stands: no run begins before.
 	from int64
-	// passing skips a run of hexadecimal digits, which another reader decodes.
-	passing bool
+	// passing skips the beginning of a run that is no base64: see pass.
+	passing passing
+	head    int64  // where that run begins
 	acc     uint32 // bits that are no whole byte yet
 	have    uint8  // how many
 	escape  bool   // the last character was a backslash
@@ -81,7 +82,7 @@ type runReader struct {
 }
 
 func (r *runReader) reset(kind runKind) {
-	r.kind, r.from, r.active, r.passing = kind, 0, false, false
+	r.kind, r.from, r.active, r.passing = kind, 0, false, nothing
 }
 
 // read finds and decodes runs in what is new.
@@ -104,18 +105,19 @@ func (r *runReader) search(v *view, a *alphabet) bool {
 	i, ok := int(r.from-v.base), false
 	for i < len(v.buf) && !ok {
 		switch {
-		case r.passing:
-			for i < len(v.buf) && hexDigit(v.buf[i]) {
-				i++
-			}
-			r.passing = i == len(v.buf)
+		case r.passing != nothing:
+			i, ok = r.pass(v, i)
 		case i+shortestRun > len(v.buf):
 			r.from = v.base + int64(i)
 			return false
 		default:
 			i, ok = nextRun(v.buf, i, a)
-			if ok && r.kind == base64Any && !slices.ContainsFunc(v.buf[i:i+shortestRun], notHex) {
-				r.passing, ok = true, false
+			if ok && r.kind == base64Any {
+				r.head, ok = v.base+int64(i), false
+				v.firstRun = min(v.firstRun, r.head)
+				if r.passing = words; !slices.ContainsFunc(v.buf[i:i+shortestRun], notHex) {
+					r.passing = hexDigits
+				}
 			}
 		}
 	}
@@ -125,6 +127,47 @@ func (r *runReader) search(v *view, a *alphabet) bool {
 	}
 	return ok
 }
+
+// passing is what a run of characters of base64 begins with that is not decoded.
+type passing uint8
+
+const (
+	nothing   passing = iota
+	hexDigits         // hexadecimal, which another reader decodes
+	words             // small letters, dashes, slashes: names and paths
+)
+
+// wordsBefore is how much is decoded of what a run begins with.
+const wordsBefore = 16
+
+// pass skips what is no base64 and reports whether a run begins. Encoded bytes
+// have capitals or digits before long; decoding every path and long name in a
+// source tree costs more than all the rest.
+func (r *runReader) pass(v *view, i int) (int, bool) {
+	if r.passing == hexDigits {
+		for i < len(v.buf) && hexDigit(v.buf[i]) {
+			i++
+		}
+		if i < len(v.buf) {
+			r.passing = nothing
+		}
+		return i, false
+	}
+	for i < len(v.buf) && wordish(v.buf[i]) {
+		i++
+	}
+	if i == len(v.buf) {
+		return i, false
+	}
+	r.passing = nothing
+	if c := v.buf[i]; c == '+' || alnum(c) {
+		at := int(r.head - v.base)
+		return max(at, at+(i-at)&^3-wordsBefore), true
+	}
+	return i, false
+}
+
+func wordish(b byte) bool { return b >= 'a' && b <= 'z' || b == '-' || b == '_' || b == '/' }
 
 // nextRun returns where the next run begins, or how far there is none.
 func nextRun(buf []byte, i int, a *alphabet) (int, bool) {
@@ -227,8 +270,7 @@ func (r *runReader) flush() {
 
 // finish ends a run.
 func (r *runReader) finish() {
-	r.flush()
-	r.end()
+	r.end(r.out)
 	r.from = r.at
 	if r.measured(r.outer) && r.seen.random() {
 		r.outer.sink.found(Finding{Detector: Entropy, Kind: "random", Start: r.start, End: r.at, Level: Warn})

@@ -145,7 +145,7 @@ func (st *Stream) Safe() int64 {
 // Close ends the text and returns what has been found since the last Write. The
 // Stream cannot be used afterwards.
 func (st *Stream) Close() []Finding {
-	st.j.root.close()
+	st.j.root.close(nil)
 	last := slices.Clone(st.news())
 	st.s.jobs.Put(st.j)
 	st.j = nil

@@ -47,21 +47,37 @@ func (v *view) reset(s *Scanner, j *job, to sink) {
 
 // write reads on.
 func (v *view) write(p []byte) {
-	for len(p) > 0 {
-		n := min(len(p), blockSize)
-		v.slide()
-		v.buf = append(v.buf, p[:n]...)
-		p = p[n:]
-		v.advance(false)
-		v.scan()
+	for len(p) > blockSize {
+		v.take(p[:blockSize])
+		v.decode(false)
+		p = p[blockSize:]
+	}
+	if len(p) > 0 {
+		v.take(p)
 		v.decode(false)
 	}
 }
 
-// close decides what is still open: the text ends here.
-func (v *view) close() {
+// close reads the end of the text and decides what is still open.
+func (v *view) close(p []byte) {
+	for len(p) > blockSize {
+		v.take(p[:blockSize])
+		v.decode(false)
+		p = p[blockSize:]
+	}
+	if len(p) > 0 {
+		v.take(p)
+	}
 	v.advance(true)
 	v.decode(true)
+}
+
+// take reads a block.
+func (v *view) take(p []byte) {
+	v.slide()
+	v.buf = append(v.buf, p...)
+	v.advance(false)
+	v.scan()
 }
 
 // slide forgets what is not needed any more.
@@ -142,6 +158,9 @@ func (v *view) hit(words []uint32, end int) {
 // It counts what a reader of single bytes would have open there, so that the
 // answer does not depend on chunks.
 func (v *view) tooMany(end int) bool {
+	if len(v.open)+len(v.ends) < mostAlive {
+		return false
+	}
 	at := v.base + int64(end)
 	v.ends = slices.DeleteFunc(v.ends, func(e int64) bool { return e <= at })
 	if len(v.open)+len(v.ends) < mostAlive {

@@ -25,8 +25,7 @@ func (w *wideReader) read(v *view, last bool) {
 		if !w.decode(v) && !last {
 			return
 		}
-		w.flush()
-		w.end()
+		w.end(w.out)
 		w.from, w.after = w.at, w.at
 	}
 }
