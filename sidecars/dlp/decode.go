@@ -1,7 +1,5 @@
 package dlp
 
-import "math"
-
 // maxDepth is how many encodings inside each other are undone.
 const maxDepth = 3
 
@@ -50,19 +48,19 @@ func (l *layer) undecided() int64 {
 
 // decoders are what a view hands its text to besides the automata.
 type decoders struct {
+	spans    spanFinder
 	runs     [runKinds]runReader
 	escapes  escapeReader
 	wide     wideReader
 	fields   fieldReader
 	inflated []*inflater
-	// firstRun is where the first run of this block begins.
-	firstRun int64
 	// begun tells that the first bytes have been looked at for compression that
 	// has no unmistakable mark.
 	begun bool
 }
 
 func (d *decoders) reset() {
+	d.spans.reset()
 	for i := range d.runs {
 		d.runs[i].reset(runKind(i))
 	}
@@ -93,22 +91,14 @@ func (v *view) decode(last bool) {
 	}
 }
 
-// readRuns lets the readers of runs read. The characters of base64 are those of
-// all of them: where that finds no run, there is none.
+// readRuns lets the readers of runs read.
 func (d *decoders) readRuns(v *view, last bool) {
-	first := &d.runs[base64Any]
-	idle := !first.active && first.passing == nothing
-	d.firstRun = noRun
-	first.read(v, last)
-	for i := range d.runs[1:] {
-		r := &d.runs[1+i]
-		if r.kind == base64InPath && !v.job.field.short() {
-			continue
+	d.spans.find(v)
+	for i := range d.runs {
+		r := &d.runs[i]
+		if r.kind != base64InPath || v.job.field.short() {
+			r.read(v, last)
 		}
-		if idle && !r.active {
-			r.from = max(r.from, min(d.firstRun, first.from))
-		}
-		r.read(v, last)
 	}
 }
 
@@ -134,9 +124,6 @@ func (v *view) safeDecoded() int64 {
 	}
 	return at
 }
-
-// noRun is the head where there is none.
-const noRun = math.MaxInt64
 
 // maxHold is the most that a caller is asked to hold back.
 const maxHold = 64 << 10

@@ -40,6 +40,9 @@ type fieldReader struct {
 const (
 	// tailSize is how much of a value's end is looked at for a beginning.
 	tailSize = 128
+	// shortTail is enough where most bytes are visible: no form is longer than
+	// pieceSize.
+	shortTail = pieceSize + 8
 	// borderSize bounds the border of multipart (RFC 2046 says 70 and dashes).
 	borderSize = 80
 )
@@ -264,9 +267,22 @@ func (r *fieldReader) close(v *view, end int) {
 	if r.follow {
 		return // the whole value belongs to what began before it
 	}
-	from := max(end-tailSize, int(r.begin-v.base), 0)
+	begin := max(int(r.begin-v.base), 0)
+	if r.tail(v, max(begin, end-shortTail), end) < pieceSize && begin < end-shortTail {
+		r.tail(v, max(begin, end-tailSize), end)
+	}
+}
+
+// tail sets the state to what buf[from:end] ends with and returns how many
+// visible bytes that is.
+func (r *fieldReader) tail(v *view, from, end int) int {
+	b, seen := v.s.b, 0
 	r.state = 0
 	for _, c := range v.buf[from:end] {
-		r.state = v.s.b.next[r.state+uint32(v.s.b.class[c])]
+		if class := b.class[c]; class != 0 {
+			r.state = b.next[r.state+uint32(class)]
+			seen++
+		}
 	}
+	return seen
 }

@@ -247,6 +247,10 @@ func (v *view) head(last bool) {
 // headSize is how much of a text is looked at to tell whether it is compressed.
 const headSize = 4096
 
+// headShort is how long a compressed text is that an encoder does not divide
+// into types of blocks.
+const headShort = 256
+
 // textual reports whether there are only characters in b.
 func textual(b []byte) bool {
 	for _, c := range b[:min(len(b), 16)] {
@@ -272,8 +276,9 @@ func brotliHead(b []byte, whole bool) bool {
 	if take(1) == 1 && take(3) == 0 && take(3) == 1 {
 		return false // reserved for large windows
 	}
-	if last := take(1); last == 1 && take(1) == 1 {
-		return false // the last block, and empty
+	last := take(1)
+	if last == 1 && take(1) == 1 {
+		return false // empty
 	}
 	nibbles := take(2)
 	if nibbles == 3 {
@@ -283,5 +288,9 @@ func brotliHead(b []byte, whole bool) bool {
 	if !whole {
 		return true
 	}
-	return length <= uint64(len(b))*smallRatio
+	if length > uint64(len(b))*smallRatio {
+		return false
+	}
+	// Not compressed, or, being short, of one type of block in each category.
+	return last == 0 && take(1) == 1 || len(b) > headShort || take(3) == 0
 }

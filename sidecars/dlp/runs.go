@@ -25,6 +25,12 @@ type alphabet struct {
 	bits   uint8
 	digit  [256]uint8
 	begins set // characters a run may begin with
+	// words are characters that names and paths consist of as well. While a run
+	// has no others it is not decoded; then it is, from before characters back,
+	// in steps of group. No encoding of anything has so many of them alone, and
+	// no name is as long. lookback bounds before.
+	words         set
+	before, group int
 }
 
 const (
@@ -56,13 +62,25 @@ func alphabets() [runKinds]*alphabet {
 	const alnum = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 	inPath := newAlphabet("base64", 6, alnum+"-_")
 	inPath.begins['-'], inPath.begins['_'] = false, false
-	return [runKinds]*alphabet{
+	all := [runKinds]*alphabet{
 		base64Any:    newAlphabet("base64", 6, alnum+"+/", alnum+"-_"),
 		base64InPath: inPath,
 		hexRun:       newAlphabet("hex", 4, "0123456789abcdef", "0123456789ABCDEF"),
 		base32Upper:  newAlphabet("base32", 5, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"),
 		base32Lower:  newAlphabet("base32", 5, "abcdefghijklmnopqrstuvwxyz234567"),
 	}
+	all[base64Any].skips("abcdefghijklmnopqrstuvwxyz-_/", 64, 4)
+	all[base32Upper].skips("ABCDEFGHIJKLMNOPQRSTUVWXYZ", 160, 8)
+	all[base32Lower].skips("abcdefghijklmnopqrstuvwxyz", 160, 8)
+	return all
+}
+
+// skips sets what is passed over.
+func (a *alphabet) skips(words string, before, group int) {
+	for i := range len(words) {
+		a.words[words[i]] = true
+	}
+	a.before, a.group = before, group
 }
 
 // runReader finds runs of one alphabet and decodes them.
@@ -71,7 +89,7 @@ type runReader struct {
 	kind runKind
 	// from is where the search for the next run stands: no run begins before.
 	from int64
-	// passing skips the beginning of a run that is no base64: see pass.
+	// passing skips the beginning of a run that is not encoded: see pass.
 	passing passing
 	head    int64  // where that run begins
 	acc     uint32 // bits that are no whole byte yet
@@ -99,89 +117,84 @@ func (r *runReader) read(v *view, last bool) {
 	}
 }
 
-// search looks for the next run. It looks at every shortestRun-th character
-// first: where that is none of the alphabet, no run can span it.
+// search looks for the next run in the spans of this block.
 func (r *runReader) search(v *view, a *alphabet) bool {
-	i, ok := int(r.from-v.base), false
-	for i < len(v.buf) && !ok {
-		switch {
-		case r.passing != nothing:
-			i, ok = r.pass(v, i)
-		case i+shortestRun > len(v.buf):
-			r.from = v.base + int64(i)
-			return false
-		default:
-			i, ok = nextRun(v.buf, i, a)
-			if ok && r.kind == base64Any {
-				r.head, ok = v.base+int64(i), false
-				v.firstRun = min(v.firstRun, r.head)
-				if r.passing = words; !slices.ContainsFunc(v.buf[i:i+shortestRun], notHex) {
-					r.passing = hexDigits
-				}
-			}
+	for _, span := range v.spans.found {
+		i := max(span.lo, int(r.from-v.base))
+		if i >= span.hi {
+			continue
 		}
+		i, ok := r.within(v, a, v.buf[:span.hi], i)
+		if r.from = v.base + int64(i); ok {
+			r.open(v, a)
+			return true
+		}
+		if span.open {
+			return false
+		}
+		r.passing = nothing
 	}
-	r.from = v.base + int64(i)
-	if ok {
-		r.open(v, a)
-	}
-	return ok
+	r.from = max(r.from, v.spans.at)
+	return false
 }
 
-// passing is what a run of characters of base64 begins with that is not decoded.
+// within looks for a run in a span. It returns where one begins, or how far
+// there is none.
+func (r *runReader) within(v *view, a *alphabet, buf []byte, i int) (int, bool) {
+	if a.group == 0 {
+		return nextRun(buf, i, a)
+	}
+	for i < len(buf) {
+		ok := false
+		if r.passing != nothing {
+			if i, ok = r.pass(v, a, buf, i); ok {
+				return i, true
+			}
+			continue
+		}
+		if i, ok = nextRun(buf, i, a); !ok {
+			return i, false
+		}
+		r.head, r.passing = v.base+int64(i), words
+		if r.kind == base64Any && !slices.ContainsFunc(buf[i:i+shortestRun], notHex) {
+			r.passing = hexDigits
+		}
+	}
+	return i, false
+}
+
+// passing is what a run begins with that is not decoded.
 type passing uint8
 
 const (
 	nothing   passing = iota
 	hexDigits         // hexadecimal, which another reader decodes
-	words             // small letters, dashes, slashes: names and paths
+	words             // the words of the alphabet
 )
 
-// wordsBefore is how much is decoded of what a run begins with.
-const wordsBefore = 16
-
-// pass skips what is no base64 and reports whether a run begins. Encoded bytes
-// have capitals or digits before long; decoding every path and long name in a
-// source tree costs more than all the rest.
-func (r *runReader) pass(v *view, i int) (int, bool) {
+// pass skips what is not encoded and reports whether a run begins. To decode
+// every path and long name in a source tree costs more than all the rest.
+func (r *runReader) pass(v *view, a *alphabet, buf []byte, i int) (int, bool) {
+	skip := &a.words
 	if r.passing == hexDigits {
-		for i < len(v.buf) && hexDigit(v.buf[i]) {
-			i++
-		}
-		if i < len(v.buf) {
-			r.passing = nothing
-		}
-		return i, false
+		skip = &v.s.alphabets[hexRun].begins
 	}
-	for i < len(v.buf) && wordish(v.buf[i]) {
+	for i < len(buf) && skip[buf[i]] {
 		i++
 	}
-	if i == len(v.buf) {
+	if i == len(buf) {
+		return i, false
+	}
+	if r.passing == hexDigits {
+		r.passing = nothing
 		return i, false
 	}
 	r.passing = nothing
-	if c := v.buf[i]; c == '+' || alnum(c) {
-		at := int(r.head - v.base)
-		return max(at, at+(i-at)&^3-wordsBefore), true
+	if !a.begins[buf[i]] {
+		return i, false
 	}
-	return i, false
-}
-
-func wordish(b byte) bool { return b >= 'a' && b <= 'z' || b == '-' || b == '_' || b == '/' }
-
-// nextRun returns where the next run begins, or how far there is none.
-func nextRun(buf []byte, i int, a *alphabet) (int, bool) {
-	for i+shortestRun <= len(buf) {
-		j := i + shortestRun - 1
-		for j >= i && a.begins[buf[j]] {
-			j--
-		}
-		if j < i {
-			return i, true
-		}
-		i = j + 1
-	}
-	return i, false
+	at := int(r.head - v.base)
+	return max(at, at+(i-at)/a.group*a.group-a.before), true
 }
 
 func notHex(b byte) bool { return !hexDigit(b) }

@@ -67,6 +67,7 @@ type job struct {
 	field     Field
 	findings  []Finding
 	length    int64
+	safe      int64
 	given     int // findings that a caller has
 	gaveUp    bool
 	inflated  int64 // bytes decompressed
@@ -106,7 +107,7 @@ func (s *Scanner) Stream(o StreamOptions) *Stream {
 		j = &job{}
 	}
 	j.detectors, j.field, j.given, j.gaveUp = o.detectors(), o.Field, 0, false
-	j.inflated, j.opened, j.length = 0, 0, 0
+	j.inflated, j.opened, j.length, j.safe = 0, 0, 0, 0
 	j.findings = j.findings[:0]
 	if j.field == "" {
 		j.field = Body
@@ -139,13 +140,22 @@ func (st *Stream) Safe() int64 {
 	if st.j.detectors&outbound == 0 {
 		return st.j.length
 	}
-	return st.j.root.safe()
+	st.j.safe = max(st.j.safe, st.j.root.safe())
+	return st.j.safe
 }
 
 // Close ends the text and returns what has been found since the last Write. The
 // Stream cannot be used afterwards.
-func (st *Stream) Close() []Finding {
-	st.j.root.close(nil)
+func (st *Stream) Close() []Finding { return st.finish(nil) }
+
+// finish reads the last bytes and closes.
+func (st *Stream) finish(p []byte) []Finding {
+	if st.j.detectors&outbound != 0 {
+		st.j.root.close(p)
+	}
+	if st.j.detectors&injectionBit != 0 {
+		st.j.injection.write(p, st.j)
+	}
 	last := slices.Clone(st.news())
 	st.s.jobs.Put(st.j)
 	st.j = nil
@@ -187,9 +197,7 @@ func (s *Scanner) ScanWith(o StreamOptions, text []byte) []Finding {
 }
 
 func (s *Scanner) scanOnce(o StreamOptions, text []byte) []Finding {
-	st := s.Stream(o)
-	found := slices.Clone(st.Write(text))
-	return append(found, st.Close()...)
+	return s.Stream(o).finish(text)
 }
 
 // Text is one of several texts of a request.
