@@ -124,3 +124,28 @@ func TestShareBudgets(t *testing.T) {
 		t.Error("the whole was changed")
 	}
 }
+
+// TestInheritedBudgets follows a manifest's budget to the bottles of its bottle.
+func TestInheritedBudgets(t *testing.T) {
+	b := newBed(t)
+	b.bottleFile("boss", "egress: {routes: [{host: a.example.com, budget: {requests: 10}}]}\nsub_bottles: {max: 3}")
+	b.bottleFile("greedy", "egress: {routes: [{host: a.example.com, budget: {requests: 11}}]}")
+	b.bottleFile("boundless", "egress: {routes: [{host: a.example.com}]}")
+	b.launch(LaunchRequest{ID: "boss", Bottles: []string{"boss"}})
+	for _, name := range []string{"greedy", "boundless"} {
+		_, err := b.planAs(guest("boss"), LaunchRequest{Bottles: []string{name}})
+		wantBeyond(t, err, "egress", "at most 10 requests")
+	}
+	for range 3 {
+		c := b.launchAs(guest("boss"), LaunchRequest{})
+		if routes := b.fake.bottles[c.ID].sidecar.Config.Routes; routes[0].Budget.Requests != 3 {
+			t.Errorf("routes are %+v", routes)
+		}
+		if _, err := b.Cleanup(t.Context(), CleanupRequest{All: true, Principal: guest("boss")}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := b.planAs(guest("boss"), LaunchRequest{})
+	wantBeyond(t, err, "budget", "3 asked for, and 1 of the launching bottle's 10 are left")
+	b.launchAs(guest("boss"), LaunchRequest{OnlyHosts: []string{}})
+}

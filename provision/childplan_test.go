@@ -243,3 +243,45 @@ func normal(g Grant) Grant {
 	g.Routes = nil
 	return g
 }
+
+// TestDigestKnowsFamilies: what a bottle may launch, and who launches it, is part
+// of what it is; how much time its parent has left is not.
+func TestDigestKnowsFamilies(t *testing.T) {
+	b := newBed(t)
+	digest := func(who Principal, req LaunchRequest) string {
+		t.Helper()
+		p, err := b.planAs(who, req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Digest
+	}
+	seen := map[string]string{}
+	for _, front := range []string{"{max: 0}", "{max: 1}", "{max: 2}", "{max: 2, depth: 2}"} {
+		b.bottleFile("made", "sub_bottles: "+front)
+		d := digest(operator, LaunchRequest{Bottles: []string{"made"}})
+		if other, twice := seen[d]; twice {
+			t.Errorf("%s and %s are the same", front, other)
+		}
+		seen[d] = front
+	}
+	for _, id := range []backend.ID{"one", "two"} {
+		b.launch(LaunchRequest{ID: id, Bottles: []string{"made"}})
+	}
+	mine := digest(guest("one"), LaunchRequest{})
+	if mine == digest(guest("two"), LaunchRequest{}) {
+		t.Error("two parents have the same child")
+	}
+	r, err := b.store.Read("one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := inherited(r, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.remake("one", *in, time.Minute)
+	if mine != digest(guest("one"), LaunchRequest{}) {
+		t.Error("the same launch is another one a while later")
+	}
+}
