@@ -45,6 +45,7 @@ func notDigested() map[string]string {
 		"resolved.chosenID":                 "how the id came about",
 		"resolved.parent":                   "its id and start stand in for it",
 		"resolved.passesOn":                 "made from what is covered",
+		"resolved.spends":                   "made from resolved.routes and the parent",
 	}
 }
 
