@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
+
+	"github.com/bottle-mcp/bottle-mcp/provision"
 )
 
 // Headers of streamable HTTP.
@@ -30,6 +32,7 @@ const codeNoSession = -32001
 // the call takes long.
 type endpoint struct {
 	server   *Server
+	who      provision.Principal
 	sessions *sessions
 	maxBody  int64
 	running  gauge
@@ -117,7 +120,7 @@ func checkVersion(r *http.Request, m message) *fault {
 }
 
 func (e *endpoint) initialize(w http.ResponseWriter, r *http.Request, m message) {
-	p := newSessionPeer()
+	p := newSessionPeer(e.who)
 	data, err := e.server.answer(r.Context(), p, m, nil)
 	if err != nil {
 		writeFault(w, http.StatusOK, e.server.asFault(m, err))

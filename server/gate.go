@@ -111,13 +111,16 @@ func (g *gate) originAllowed(r *http.Request) bool {
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && isLoopback(u.Hostname())
 }
 
-func (g *gate) authorized(r *http.Request) bool {
+func (g *gate) authorized(r *http.Request) bool { return bears(r, g.token) }
+
+// bears reports whether a request bears the token of that digest.
+func bears(r *http.Request, want [sha256.Size]byte) bool {
 	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
 		return false
 	}
 	got := digest(secret.New(strings.TrimSpace(token)))
-	return subtle.ConstantTimeCompare(got[:], g.token[:]) == 1
+	return subtle.ConstantTimeCompare(got[:], want[:]) == 1
 }
 
 // hostname is the host of HOST or HOST:PORT in lower case, an IPv6 literal

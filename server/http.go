@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/bottle-mcp/bottle-mcp/provision"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
 
@@ -61,11 +62,28 @@ func (s *Server) ServeHTTP(ctx context.Context, cfg HTTPConfig) error {
 	if err != nil {
 		return err
 	}
+	e := &endpoint{
+		server: s, who: provision.Principal{Kind: provision.Operator},
+		sessions: newSessions(cfg.MaxSessions, cfg.SessionIdle), maxBody: cfg.MaxBody,
+	}
+	return s.serveWeb(ctx, website{listener: listener, gate: newGate(cfg, e), endpoint: e, drain: cfg.DrainTimeout, ready: cfg.Ready})
+}
+
+// website is an endpoint behind its gate, at a listener.
+type website struct {
+	listener net.Listener
+	gate     http.Handler
+	endpoint *endpoint
+	drain    time.Duration
+	ready    func(net.Addr) // nil = nobody wants to know
+}
+
+// serveWeb serves until ctx ends, and drains.
+func (s *Server) serveWeb(ctx context.Context, site website) error {
 	calls, cancelCalls := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancelCalls(errStopping)
-	e := &endpoint{server: s, sessions: newSessions(cfg.MaxSessions, cfg.SessionIdle), maxBody: cfg.MaxBody}
 	web := &http.Server{
-		Handler: newGate(cfg, e),
+		Handler: site.gate,
 		// No WriteTimeout: calls may take hours. Each write has its own.
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       2 * time.Minute,
@@ -74,16 +92,16 @@ func (s *Server) ServeHTTP(ctx context.Context, cfg HTTPConfig) error {
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 	served := make(chan error, 1)
-	go func() { served <- web.Serve(listener) }()
-	if cfg.Ready != nil {
-		cfg.Ready(listener.Addr())
+	go func() { served <- web.Serve(site.listener) }()
+	if site.ready != nil {
+		site.ready(site.listener.Addr())
 	}
 	select {
 	case err := <-served:
-		return fmt.Errorf("cannot serve HTTP on %s: %w", listener.Addr(), err)
+		return fmt.Errorf("cannot serve HTTP on %s: %w", site.listener.Addr(), err)
 	case <-ctx.Done():
 	}
-	return s.drain(web, e, drainPlan{timeout: cfg.DrainTimeout, cancel: cancelCalls})
+	return s.drain(web, site.endpoint, drainPlan{timeout: site.drain, cancel: cancelCalls})
 }
 
 // listen checks what must hold before a port is open.

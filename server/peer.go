@@ -38,10 +38,13 @@ var (
 
 // newPeer is a peer of the operator: whoever holds stdio or the operator's
 // token.
-func newPeer(id string) *peer {
+func newPeer(id string) *peer { return newPeerOf(provision.Principal{Kind: provision.Operator}, id) }
+
+// newPeerOf is a peer of whom the transport has established.
+func newPeerOf(who provision.Principal, id string) *peer {
 	p := &peer{
 		id:     id,
-		who:    provision.Principal{Kind: provision.Operator},
+		who:    who,
 		unread: make(chan mcp.JSONRPCNotification),
 	}
 	p.level.Store(mcp.LoggingLevelError)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/bottle-mcp/bottle-mcp/provision"
 )
 
 // errTooManySessions means that every session is in use.
@@ -100,8 +102,8 @@ func (t *sessions) drop(id string) {
 
 // newSessionPeer is the peer of a new HTTP session. Its messages come on
 // separate connections, so cancels may overtake calls.
-func newSessionPeer() *peer {
-	p := newPeer(rand.Text())
+func newSessionPeer(who provision.Principal) *peer {
+	p := newPeerOf(who, rand.Text())
 	p.inflight.early = make(map[string]time.Time)
 	return p
 }

@@ -7,13 +7,15 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/bottle-mcp/bottle-mcp/provision"
 )
 
 func TestSessions(t *testing.T) {
 	now := time.Unix(1000, 0)
 	table := newSessions(2, time.Minute)
 	table.now = func() time.Time { return now }
-	a, b, c := newSessionPeer(), newSessionPeer(), newSessionPeer()
+	a, b, c := operatorPeer(), operatorPeer(), operatorPeer()
 	add := func(p *peer) {
 		t.Helper()
 		if err := table.add(p); err != nil {
@@ -32,7 +34,7 @@ func TestSessions(t *testing.T) {
 		t.Error("b is still known")
 	}
 	_, releaseC, _ := table.use(c.id)
-	if err := table.add(newSessionPeer()); !errors.Is(err, errTooManySessions) {
+	if err := table.add(operatorPeer()); !errors.Is(err, errTooManySessions) {
 		t.Errorf("with all in use: %v", err)
 	}
 	releaseC()
@@ -58,7 +60,7 @@ func TestSessions(t *testing.T) {
 func TestSessionIDsCannotBeGuessed(t *testing.T) {
 	seen := make(map[string]bool)
 	for range 1000 {
-		id := newSessionPeer().id
+		id := operatorPeer().id
 		if len(id) < 26 || seen[id] {
 			t.Fatalf("id %q", id)
 		}
@@ -67,7 +69,7 @@ func TestSessionIDsCannotBeGuessed(t *testing.T) {
 }
 
 func TestInflightForgets(t *testing.T) {
-	p := newSessionPeer()
+	p := operatorPeer()
 	for i := range 10 * maxRemembered {
 		key := fmt.Sprint("n", i)
 		if _, err := p.inflight.begin(t.Context(), key); err != nil {
@@ -174,4 +176,8 @@ func TestStdioLongLine(t *testing.T) {
 	c.send(pingText("2"))
 	c.box().answer(t, "2")
 	c.shut(t)
+}
+
+func operatorPeer() *peer {
+	return newSessionPeer(provision.Principal{Kind: provision.Operator})
 }
