@@ -29,6 +29,9 @@ type detail struct {
 	// that it launched in its life may use of its own.
 	Spends spending `json:"spends,omitempty"`
 	Spent  spending `json:"spent,omitempty"`
+	// GuestToken is the SHA-256, in hex, of the token by which the bottle's sidecar
+	// is known to its MCP server; "" = it has none.
+	GuestToken string `json:"guest_token_sha256,omitempty"`
 	// Inheritance is an encoded inheritance, of a bottle that may launch others.
 	Inheritance json.RawMessage `json:"inheritance,omitempty"`
 }

@@ -217,7 +217,7 @@ func (l *Lock) Unlock() error { return errors.Join(l.root.Close(), l.dir.Close()
 // the lock. The record goes last, so that a removal that is cut short is seen
 // as one.
 func (l *Lock) Remove() error {
-	err := l.empty()
+	err := errors.Join(l.store.RemoveSocket(l.id), l.empty())
 	if err == nil {
 		err = l.store.bottles.RemoveAll(string(l.id))
 	}
