@@ -216,6 +216,7 @@ func (m *Manager) removeLocked(ctx context.Context, lock *state.Lock, l listed) 
 			m.log.Warn("a removal is not recorded", "bottle", l.ID, "error", err) // a full disk must not stop it
 		}
 	}
+	m.guests.stopOne(l.ID)
 	m.witness.last(l.ID, l.Created)
 	keep := m.cfg.State.Preserved(l.ID)
 	if keep {
@@ -229,7 +230,7 @@ func (m *Manager) removeLocked(ctx context.Context, lock *state.Lock, l listed) 
 	m.decisions.forget(l.ID)
 	if keep {
 		m.witness.poll(l.ID, l.Created) // its last lines
-		return lock.Unlock()
+		return errors.Join(m.cfg.State.RemoveSocket(l.ID), lock.Unlock())
 	}
 	return lock.Remove()
 }

@@ -34,6 +34,9 @@ func environment(w wiring) []string {
 	if w.endpoints.Supervise != "" {
 		env["MCP_SUPERVISE_URL"] = w.endpoints.Supervise
 	}
+	if w.endpoints.Bottles != "" {
+		env[trust.BottlesVariable] = w.endpoints.Bottles
+	}
 	out := make([]string, 0, len(env))
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		out = append(out, name+"="+env[name])

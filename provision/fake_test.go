@@ -104,7 +104,11 @@ func (f *fake) StartSidecar(ctx context.Context, spec backend.SidecarSpec) (back
 		ID: spec.ID, Owner: spec.Owner, State: backend.Starting, Created: time.Now(), Expires: spec.Expires,
 		Services: map[sidecars.Service]bool{sidecars.Egress: true}, Usage: backend.Usage{MemoryBytes: 7},
 	}}
-	return backend.Endpoints{Egress: "http://127.0.0.1:9099", NoProxy: []string{"192.0.2.9"}}, nil
+	at := backend.Endpoints{Egress: "http://127.0.0.1:9099", NoProxy: []string{"192.0.2.9"}}
+	if slices.Contains(spec.Services, sidecars.Bottles) {
+		at.Bottles = "http://127.0.0.1:9101/mcp"
+	}
+	return at, nil
 }
 
 func (f *fake) Reload(ctx context.Context, id backend.ID, cfg sidecars.Config, _ sidecars.Secrets) error {
@@ -254,23 +258,35 @@ func (f *fake) set(id backend.ID, s backend.State) {
 type bed struct {
 	*Manager
 
-	t     *testing.T
-	fake  *fake
-	store *state.Store
-	home  string
-	root  string
-	env   map[string]string
-	envMu sync.Mutex
+	t      *testing.T
+	guests *fakeGuests
+	fake   *fake
+	store  *state.Store
+	home   string
+	root   string
+	env    map[string]string
+	envMu  sync.Mutex
 }
 
 var operator = Principal{Kind: Operator}
 
 func newBed(t *testing.T) *bed {
 	t.Helper()
-	b := &bed{t: t, fake: newFake(t), home: t.TempDir(), root: t.TempDir(), env: map[string]string{"HOME": "/home/tester"}}
-	b.store = openStore(t, filepath.Join(t.TempDir(), "state"))
+	b := &bed{t: t, guests: newFakeGuests(), fake: newFake(t), home: t.TempDir(), root: t.TempDir(), env: map[string]string{"HOME": "/home/tester"}}
+	b.store = openStore(t, shortDir(t))
 	b.Manager = b.manager(b.store)
 	return b
+}
+
+// shortDir has room for a socket's path, whatever the test is called.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "bm-") //nolint:usetesting // see above
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 func openStore(t *testing.T, path string) *state.Store {
@@ -289,7 +305,7 @@ func (b *bed) manager(s *state.Store) *Manager {
 	m, err := NewManager(Config{
 		Backends: []backend.Backend{b.fake}, GOOS: "linux", State: s, ManifestHome: b.home,
 		WorkspaceRoots: []string{b.root}, LookupEnv: b.lookup, HostAddresses: []string{"192.0.2.8", "192.0.2.7"},
-		MergeBottles: true,
+		MergeBottles: true, ServeGuest: b.guests.serve,
 	})
 	if err != nil {
 		b.t.Fatal(err)

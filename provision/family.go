@@ -109,6 +109,7 @@ func (m *Manager) markRemoving(ctx context.Context, p removal) bool {
 		m.log.Warn("a removal is not recorded", "bottle", l.ID, "error", err)
 		return false
 	}
+	m.guests.stopOne(l.ID) // its calls end, launches among them
 	return true
 }
 

@@ -42,6 +42,11 @@ func (p *Plan) steps() []step {
 	}
 	steps = append(steps, []step{
 		{"render", render, nil},
+	}...)
+	if p.leads() {
+		steps = append(steps, step{"serve-bottle", serveBottle, stopServing})
+	}
+	steps = append(steps, []step{
 		{"start-sidecar", startSidecar, removeFromEngine},
 		{"wire-environment", wireEnvironment, nil},
 		{"start-agent", startAgent, nil}, // goes with the sidecar

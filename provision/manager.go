@@ -79,6 +79,9 @@ type Config struct {
 	Ledger sidecars.LedgerPolicy
 	// Observer is told what happens; nil = nobody.
 	Observer Observer
+	// ServeGuest answers the calls of bottles that may launch bottles; nil = this
+	// program cannot, and refuses to launch such bottles.
+	ServeGuest ServeGuest
 	// MaxCopyOut bounds the bytes of one copy out of a guest; 0 = 16 GiB.
 	MaxCopyOut int64
 }
@@ -94,6 +97,7 @@ type Manager struct {
 	roots     roots
 	decisions *decisionLog
 	witness   *witness
+	guests    *guests
 }
 
 // NewManager checks cfg and returns a Manager. It starts nothing.
@@ -137,6 +141,7 @@ func NewManager(cfg Config) (*Manager, error) {
 		cfg: cfg, log: cfg.Logger, manifests: manifest.Loader{Home: cfg.ManifestHome},
 		providers: provider.Loader{Home: cfg.ManifestHome},
 		roots:     r, decisions: newDecisionLog(cfg.State),
+		guests:  newGuests(cfg.ServeGuest, cfg.Logger),
 		witness: &witness{store: cfg.State, log: cfg.Logger, tell: cfg.Observer, now: cfg.Now, seen: map[backend.ID]*watched{}},
 	}, nil
 }

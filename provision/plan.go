@@ -277,6 +277,9 @@ func (d *draft) services() {
 	}
 	if d.bottle.SubBottles.Max > 0 {
 		d.plan.Services = append(d.plan.Services, sidecars.Bottles)
+		if d.m.cfg.ServeGuest == nil {
+			d.fail("sub_bottles", "this program serves no bottles; launch the bottle with bottle-mcp serve or run")
+		}
 	}
 	for _, svc := range d.plan.Services {
 		if slices.Contains(d.r.caps.Services, svc) {

@@ -160,10 +160,14 @@ func startSidecar(ctx context.Context, l *launch) (string, error) {
 		return "", err
 	}
 	l.engaged = true
-	endpoints, err := l.r.engine.StartSidecar(ctx, backend.SidecarSpec{
+	spec := backend.SidecarSpec{
 		ID: l.plan.ID, Owner: l.record.Owner, Services: l.plan.Services,
 		Config: l.config, Secrets: l.secrets, Expires: l.record.Expires,
-	})
+	}
+	if l.plan.leads() {
+		spec.HostSocket = l.m.cfg.State.SocketPath(l.plan.ID)
+	}
+	endpoints, err := l.r.engine.StartSidecar(ctx, spec)
 	l.secrets = sidecars.Secrets{} // nobody here needs them any more
 	if errors.Is(err, backend.ErrExists) {
 		// Not this launch's: it must not be removed with it.
@@ -175,6 +179,9 @@ func startSidecar(ctx context.Context, l *launch) (string, error) {
 	}
 	if endpoints.Egress == "" {
 		return "", errors.New("the backend serves no egress proxy; nothing could be reached or refused with a reason")
+	}
+	if l.plan.leads() && endpoints.Bottles == "" {
+		return "", errors.New("the backend leads the bottle to no MCP server, which sub_bottles needs")
 	}
 	l.record.Endpoints = endpoints
 	return endpoints.Egress, nil

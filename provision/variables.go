@@ -48,6 +48,9 @@ func (d *draft) env() {
 	} {
 		maps.Copy(names, more)
 	}
+	if d.plan.leads() {
+		names[trust.BottlesVariable] = ""
+	}
 	d.plan.EnvNames = slices.Sorted(maps.Keys(names))
 }
 

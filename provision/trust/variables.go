@@ -51,6 +51,9 @@ func CAVariables() map[string]string {
 	return env
 }
 
+// BottlesVariable leads to the MCP server of a bottle that may launch others.
+const BottlesVariable = "BOTTLE_MCP_URL"
+
 // ProxyVariables leads clients to the egress proxy. curl, wget and PHP read
 // http_proxy in lower case only; ALL_PROXY is left out, because clients take
 // it for SOCKS.
