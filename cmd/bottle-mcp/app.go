@@ -32,6 +32,8 @@ type wiring struct {
 	recording ledgerRules
 	observer  provision.Observer // nil = nobody counts
 	longLived bool               // a server: it settles what others left and starts ahead
+	// guests answers the calls of bottles that may launch bottles; nil = nobody does.
+	guests provision.ServeGuest
 }
 
 // app is the parts of the program, wired.
@@ -40,6 +42,7 @@ type app struct {
 
 	log     *slog.Logger
 	bottles tools.Bottles
+	tools   *toolbox
 }
 
 // paths are where things live on this host.
@@ -63,11 +66,15 @@ func (c *cli) openAt(ctx context.Context, w wiring, level slog.Level) (*app, err
 	if err != nil {
 		return nil, err
 	}
-	bottles, err := c.connect(ctx, where, w, log)
-	if err != nil {
+	box := &toolbox{log: log}
+	w.guests = box.serve
+	if box.bottles, err = c.connect(ctx, where, w, log); err != nil {
 		return nil, err
 	}
-	return &app{paths: where, log: log, bottles: bottles}, nil
+	if m, ok := box.bottles.(guestServer); ok && w.longLived {
+		go m.ServeGuests(ctx)
+	}
+	return &app{paths: where, log: log, bottles: box.bottles, tools: box}, nil
 }
 
 // paths finds the directories: the flag, then XDG, then the home.

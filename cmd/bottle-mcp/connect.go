@@ -68,6 +68,7 @@ func connect(ctx context.Context, where paths, w wiring, log *slog.Logger) (tool
 		MergeBottles:   w.merge,
 		Ledger:         w.recording.policy(),
 		Observer:       w.observer,
+		ServeGuest:     w.guests,
 		MaxWorkspace:   int64(w.copying.max),
 	})
 	if err != nil {

@@ -71,6 +71,7 @@ func (c *cli) probe(ctx context.Context, o probeOptions) error {
 	if err != nil {
 		return err
 	}
+	defer app.end()
 	p := &probe{
 		bottles:   app.bottles,
 		leftovers: leftoverFinder{stateDir: app.stateDir},

@@ -141,6 +141,7 @@ func (c *cli) run(ctx context.Context, o runOptions, argv []string) error {
 	if err != nil {
 		return &codedError{exitNoBottle, err}
 	}
+	defer app.end()
 	plan, err := c.planned(ctx, app.bottles, &req, named)
 	if err != nil {
 		return &codedError{exitNoBottle, err}

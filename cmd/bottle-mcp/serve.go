@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -15,7 +13,6 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/server"
 	"github.com/bottle-mcp/bottle-mcp/server/metrics"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
-	"github.com/bottle-mcp/bottle-mcp/tools"
 )
 
 // serveOptions are the flags of serve.
@@ -80,23 +77,23 @@ func (c *cli) serve(ctx context.Context, o serveOptions) error {
 	if err != nil {
 		return err
 	}
-	list, resources, jobs, err := tools.New(tools.Config{Bottles: app.bottles, Logger: app.log})
+	list, resources, err := app.tools.open()
 	if err != nil {
-		return fmt.Errorf("the tools cannot be built: %w", err)
+		return err
 	}
 	published, err := server.New(server.Config{
 		Name: "bottle-mcp", Version: readVersion().Version,
 		Tools: counts.Instrument(list), Resources: resources, Logger: app.log,
 	})
 	if err != nil {
-		return errors.Join(err, jobs.Close())
+		return errors.Join(err, app.close())
 	}
 	if o.http == "" {
 		err = published.ServeStdio(ctx, c.con.in, c.con.out)
 	} else {
 		err = c.serveHTTP(ctx, app, published, o)
 	}
-	return errors.Join(err, closing(jobs))
+	return errors.Join(err, app.close())
 }
 
 // startRoots is the directory that the host started the server in. Some hosts
@@ -155,12 +152,4 @@ func (o serveOptions) token(stateDir string) (token secret.Value, file string, e
 	}
 	token, err = server.LoadToken(o.tokenFile)
 	return token, o.tokenFile, err
-}
-
-// closing ends what still runs in the background.
-func closing(jobs io.Closer) error {
-	if err := jobs.Close(); err != nil {
-		return fmt.Errorf("background jobs did not end: %w", err)
-	}
-	return nil
 }
