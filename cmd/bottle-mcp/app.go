@@ -67,6 +67,9 @@ func (c *cli) openAt(ctx context.Context, w wiring, level slog.Level) (*app, err
 		return nil, err
 	}
 	box := &toolbox{log: log}
+	if counts, ok := w.observer.(instrument); ok {
+		box.counts = counts
+	}
 	w.guests = box.serve
 	if box.bottles, err = c.connect(ctx, where, w, log); err != nil {
 		return nil, err

@@ -18,11 +18,17 @@ import (
 type toolbox struct {
 	log     *slog.Logger
 	bottles tools.Bottles // set before anything is served
+	counts  instrument    // nil = nobody counts calls
 
 	mu        sync.Mutex
 	list      []tools.Tool
 	resources []tools.ResourceTemplate
 	jobs      io.Closer // nil = not built yet
+}
+
+// instrument counts the calls of tools.
+type instrument interface {
+	Instrument(list []tools.Tool) []tools.Tool
 }
 
 // open builds the tools, once.
@@ -33,6 +39,9 @@ func (b *toolbox) open() ([]tools.Tool, []tools.ResourceTemplate, error) {
 		list, resources, jobs, err := tools.New(tools.Config{Bottles: b.bottles, Logger: b.log})
 		if err != nil {
 			return nil, nil, fmt.Errorf("the tools cannot be built: %w", err)
+		}
+		if b.counts != nil {
+			list = b.counts.Instrument(list)
 		}
 		b.list, b.resources, b.jobs = list, resources, jobs
 	}

@@ -83,7 +83,7 @@ func (c *cli) serve(ctx context.Context, o serveOptions) error {
 	}
 	published, err := server.New(server.Config{
 		Name: "bottle-mcp", Version: readVersion().Version,
-		Tools: counts.Instrument(list), Resources: resources, Logger: app.log,
+		Tools: list, Resources: resources, Logger: app.log,
 	})
 	if err != nil {
 		return errors.Join(err, app.close())
