@@ -67,7 +67,7 @@ func (c *cli) probe(ctx context.Context, o probeOptions) error {
 		return fmt.Errorf("probe has no place for its files: %w", err)
 	}
 	surviveClosedPipe()
-	app, err := c.open(ctx, wiring{roots: []string{work}, merge: true})
+	app, err := c.open(ctx, wiring{roots: []string{work}})
 	if err != nil {
 		return err
 	}
