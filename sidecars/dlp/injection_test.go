@@ -59,6 +59,36 @@ func TestInjection(t *testing.T) {
 	}
 }
 
+// Source code and manuals are full of rules, instructions and secrets, and
+// instruct nobody.
+func TestInjectionInPlainTexts(t *testing.T) {
+	if testing.Short() || underRace {
+		t.Skip("reads a source tree")
+	}
+	s, root := newScanner(t, Options{}), goroot(t)
+	texts := append(files(t, root, 800, ".md", ".html", ".txt"), files(t, root, 1500, ".go")...)
+	for _, dir := range modules(t) {
+		texts = append(texts, files(t, dir, 20, ".md", ".go")...)
+	}
+	reported, acting := 0, 0
+	for _, text := range texts {
+		found := s.ScanWith(StreamOptions{Detectors: []string{InjectionDetection}}, text)
+		if len(found) > 0 {
+			reported++
+			t.Logf("%v: %q", found, text[max(0, found[0].Start-120):found[0].Start])
+		}
+		for _, f := range found {
+			if f.Level >= Act {
+				acting++
+			}
+		}
+	}
+	t.Logf("%d of %d reported, %d act", reported, len(texts), acting)
+	if reported*200 > len(texts) || acting*1000 > len(texts) {
+		t.Errorf("%d of %d texts are reported, %d would act", reported, len(texts), acting)
+	}
+}
+
 func TestTextual(t *testing.T) {
 	for kind, want := range map[string]bool{
 		"text/html; charset=utf-8": true, "application/json": true, "application/problem+json": true, "": true,

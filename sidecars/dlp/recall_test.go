@@ -53,7 +53,7 @@ func measure(s *Scanner, all []sample, bad func(sample, []Finding)) map[string]*
 }
 
 func TestCorpus(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() || underRace {
 		t.Skip("the corpus takes some seconds")
 	}
 	g := newGenerator(42)

@@ -174,7 +174,7 @@ func TestSafe(t *testing.T) {
 	g := newGenerator(23)
 	known := g.alnum(24)
 	s := newScanner(t, Options{Known: []Known{{Name: "DEPLOY", Value: secret.New(known)}}})
-	for range 300 {
+	for range 100 {
 		text := []byte(g.document(t, known))
 		st := s.Stream(StreamOptions{})
 		passed := int64(0)

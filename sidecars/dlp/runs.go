@@ -144,8 +144,8 @@ func (r *runReader) within(v *view, a *alphabet, buf []byte, i int) (int, bool) 
 	if a.group == 0 {
 		return nextRun(buf, i, a)
 	}
+	var ok bool
 	for i < len(buf) {
-		ok := false
 		if r.passing != nothing {
 			if i, ok = r.pass(v, a, buf, i); ok {
 				return i, true

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
@@ -58,7 +59,7 @@ func TestPatternsMeanWhatTheySay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range 50 {
+		for range 20 {
 			text := g.text(seqs[g.IntN(len(seqs))])
 			if n := g.IntN(3); n > 0 && len(text) > 4 {
 				at := g.IntN(len(text))
@@ -140,7 +141,7 @@ func TestSplitsDoNotMatter(t *testing.T) {
 	g := newGenerator(5)
 	known := g.alnum(24)
 	s := newScanner(t, Options{Known: []Known{{Name: "DEPLOY", Value: secret.New(known)}}})
-	for round := range 300 {
+	for round := range 100 {
 		text := []byte(g.document(t, known))
 		want := s.Scan(Body, text)
 		for _, size := range []int{1, 2, 3, 7, 64, 1 + g.IntN(4000)} {
@@ -149,6 +150,26 @@ func TestSplitsDoNotMatter(t *testing.T) {
 			}
 		}
 	}
+}
+
+// One scanner serves any number of streams at a time.
+func TestConcurrentStreams(t *testing.T) {
+	g := newGenerator(6)
+	known := g.alnum(24)
+	s := newScanner(t, Options{Known: []Known{{Name: "DEPLOY", Value: secret.New(known)}}})
+	var group sync.WaitGroup
+	for i := range 8 {
+		text := []byte(g.document(t, known) + encodings()[19].encode(known))
+		want := s.Scan(Body, text)
+		group.Go(func() {
+			for range 20 {
+				if got := scanIn(s, text, 1+37*i); !sameFindings(got, want) {
+					t.Errorf("%v, alone: %v", got, want)
+				}
+			}
+		})
+	}
+	group.Wait()
 }
 
 // document is text with credentials, halves of them and noise.
