@@ -171,7 +171,7 @@ func (l *Ledger) Policy(digest string) { l.enqueueNow(item{kind: TypePolicy, pol
 
 func (l *Ledger) enqueueNow(e item) {
 	e.written = make(chan struct{})
-	if !l.enqueue(e) {
+	if !l.enqueue(e) || !l.running() {
 		return
 	}
 	timer := time.NewTimer(addWait)
@@ -180,6 +180,13 @@ func (l *Ledger) enqueueNow(e item) {
 	case <-e.written:
 	case <-timer.C:
 	}
+}
+
+// running reports whether somebody writes what is queued.
+func (l *Ledger) running() bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.started
 }
 
 // enqueue reports whether the line will be written.

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
@@ -65,11 +68,64 @@ func writerProcess(dir string) error {
 	if err := l.Start(); err != nil {
 		return err
 	}
+	if os.Getenv("FILE_LIMIT") != "" {
+		return fillDisk(l, n)
+	}
 	for i := range n {
 		l.Add(decision(i))
 		time.Sleep(pause)
 	}
 	return l.Close()
+}
+
+// fillDisk writes to a disk that holds no more than the kernel lets this
+// process write, until the ledger is not healthy.
+func fillDisk(l *Ledger, n int) error {
+	limit, err := strconv.ParseUint(os.Getenv("FILE_LIMIT"), 10, 64)
+	if err != nil {
+		return err
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: limit, Max: unix.RLIM_INFINITY & (1<<62 - 1)}); err != nil {
+		return err
+	}
+	for i := range n {
+		if !l.Healthy() {
+			break
+		}
+		l.AddNow(decision(i))
+	}
+	if l.Healthy() {
+		return errors.New("the ledger is healthy although its disk is full")
+	}
+	// Room is made: it goes on without a gap.
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 4 * limit, Max: unix.RLIM_INFINITY & (1<<62 - 1)}); err != nil {
+		return err
+	}
+	for end := time.Now().Add(5 * time.Second); !l.Healthy(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			return errors.New("the ledger stays as it is although there is room")
+		}
+	}
+	return l.Close()
+}
+
+// The kernel refuses to let the file grow, in the middle of a line.
+func TestKernelRefuses(t *testing.T) {
+	s := newShelf(t)
+	t.Setenv("FILE_LIMIT", "5000")
+	w := s.process(100, 0, 1<<20)
+	if err := w.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, w.Stderr)
+	}
+	r := s.good()
+	if size := len(s.read(0)); size <= 4500 || size > 20000 || !r.Stopped {
+		t.Errorf("%d bytes, %+v", size, r)
+	}
+	for i, e := range s.entries()[1:] {
+		if e.Type == TypeDecision && e.Path != decision(i).Path {
+			t.Fatalf("decision %d is %q: one is missing or twice", i, e.Path)
+		}
+	}
 }
 
 // A writer that is killed at any moment leaves a ledger that verifies, and the
