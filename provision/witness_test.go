@@ -59,7 +59,7 @@ func (b *bed) record(id backend.ID, hosts ...string) {
 		if err != nil {
 			b.t.Fatal(err)
 		}
-		defer f.Close()
+		b.t.Cleanup(func() { _ = f.Close() })
 		o.Files = append(o.Files, f)
 	}
 	l, err := ledger.New(o)

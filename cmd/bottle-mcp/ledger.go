@@ -124,7 +124,7 @@ func openLedgerFiles(paths []string, o *openedLedger) error {
 			return fmt.Errorf("no ledger: %w", err)
 		}
 		if !info.IsDir() {
-			f, err := os.Open(path) //nolint:gosec // the person names it
+			f, err := os.Open(path)
 			if err != nil {
 				return fmt.Errorf("no ledger: %w", err)
 			}
@@ -141,7 +141,7 @@ func openLedgerFiles(paths []string, o *openedLedger) error {
 func openLedgerDir(dir string, o *openedLedger) error {
 	for _, names := range [][]string{ledger.Names(), state.KeptLedger()} {
 		for _, name := range names {
-			f, err := os.Open(filepath.Join(dir, name)) //nolint:gosec // the person names it
+			f, err := os.Open(filepath.Join(dir, name))
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
@@ -157,7 +157,7 @@ func openLedgerDir(dir string, o *openedLedger) error {
 	if len(o.files) == 0 {
 		return withHint(fmt.Errorf("there is no ledger in %s", dir), "its files are named "+strings.Join(ledger.Names(), ", "))
 	}
-	data, err := os.ReadFile(filepath.Join(dir, state.AnchorFile)) //nolint:gosec // the person names it
+	data, err := os.ReadFile(filepath.Join(dir, state.AnchorFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

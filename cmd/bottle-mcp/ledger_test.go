@@ -56,7 +56,7 @@ func writeBook(args []string) error {
 		return err
 	}
 	path := filepath.Join(args[0], ledger.Names()[0])
-	data, err := os.ReadFile(path) //nolint:gosec // the script's own
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}

@@ -20,11 +20,11 @@ func (r *ledgerRules) add(flags *pflag.FlagSet) {
 	flags.StringVar(&r.sync, "ledger-sync", sidecars.SyncBatch, "when lines are forced to the disk: batch (within a second), always or never")
 }
 
-func (r ledgerRules) policy() sidecars.LedgerPolicy {
+func (r *ledgerRules) policy() sidecars.LedgerPolicy {
 	return sidecars.LedgerPolicy{OnFull: r.onFull, Sync: r.sync}
 }
 
-func (r ledgerRules) check(verb string) error {
+func (r *ledgerRules) check(verb string) error {
 	if err := ledger.CheckPolicy(r.policy()); err != nil {
 		return usagef(verb, "%w", err)
 	}
@@ -42,7 +42,7 @@ func (o *metricsOptions) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.remote, "metrics-remote", false, "let --metrics name an address that other machines reach")
 }
 
-func (o metricsOptions) check() error {
+func (o *metricsOptions) check() error {
 	if o.addr == "" {
 		if o.remote {
 			return usagef("serve", "--metrics-remote needs --metrics")

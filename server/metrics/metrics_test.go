@@ -255,38 +255,43 @@ func TestCheckBind(t *testing.T) {
 
 func TestServe(t *testing.T) {
 	for _, remote := range []bool{false, true} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		serveOnce(t, remote)
+	}
+}
+
+func serveOnce(t *testing.T, remote bool) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	served := make(chan error, 1)
+	go func() { served <- New("v7").Serve(ctx, l, remote) }()
+	for host, status := range map[string]int{"": 200, "metrics.example": map[bool]int{false: 421, true: 200}[remote]} {
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+l.Addr().String()+Path, nil)
+		req.Host = host
+		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		served := make(chan error, 1)
-		go func() { served <- New("v7").Serve(ctx, l, remote) }()
-		for host, status := range map[string]int{"": 200, "metrics.example": map[bool]int{false: 421, true: 200}[remote]} {
-			req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+l.Addr().String()+Path, nil)
-			req.Host = host
-			resp, err := http.DefaultClient.Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			body, _ := io.ReadAll(resp.Body)
-			_ = resp.Body.Close()
-			if resp.StatusCode != status || strings.Contains(string(body), `{version="v7"} 1`) != (status == 200) {
-				t.Errorf("host %q, remote %v: %d %s", host, remote, resp.StatusCode, body)
-			}
+		body, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if resp.StatusCode != status || strings.Contains(string(body), `{version="v7"} 1`) != (status == 200) {
+			t.Errorf("host %q, remote %v: %d %s", host, remote, resp.StatusCode, body)
 		}
-		cancel()
-		select {
-		case err := <-served:
-			if err != nil {
-				t.Error(err)
-			}
-		case <-time.After(5 * time.Second):
-			t.Error("it does not stop")
+	}
+	cancel()
+	select {
+	case err := <-served:
+		if err != nil {
+			t.Error(err)
 		}
-		if err := New("v").Serve(t.Context(), l, remote); err == nil {
-			t.Error("a closed listener is served")
-		}
+	case <-time.After(5 * time.Second):
+		t.Error("it does not stop")
+	}
+	if err := New("v").Serve(t.Context(), l, remote); err == nil {
+		t.Error("a closed listener is served")
 	}
 }

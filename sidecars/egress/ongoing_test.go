@@ -108,9 +108,9 @@ func TestProgress(t *testing.T) {
 	ex.tracked.tick()
 	name := ex.tracked.end()
 	ex.tracked.tick() // too late
-	got := b.awaitLines("/long", 3)
+	b.awaitLines("/long", 3)
 	time.Sleep(10 * time.Millisecond)
-	if got = b.lines("/long"); len(got) != 3 || got[0].Type != ledger.TypeBegin || got[1].BytesOut != 10 || got[2].BytesIn != 5 ||
+	if got := b.lines("/long"); len(got) != 3 || got[0].Type != ledger.TypeBegin || got[1].BytesOut != 10 || got[2].BytesIn != 5 ||
 		got[2].Type != ledger.TypeProgress || got[2].Exchange != name {
 		t.Errorf("%+v", got)
 	}

@@ -110,8 +110,8 @@ const (
 	tailLen  = len(hashMark) + hashLen + len(lineEnd)
 )
 
-// origin stands for the line before the first.
-var origin = strings.Repeat("0", hashLen)
+// origin stands for the hash of the line before the first.
+const origin = "0000000000000000000000000000000000000000000000000000000000000000"
 
 // seal appends a line to out: body, a JSON object, with its place in the chain.
 // What is hashed are the bytes of the line up to the hash itself.

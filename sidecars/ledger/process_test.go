@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 // process starts a process that writes n decisions.
 func (s shelf) process(n int, pause time.Duration, segment int64) *exec.Cmd {
 	s.t.Helper()
-	cmd := exec.Command(os.Args[0]) //nolint:gosec // this test
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), writerEnv+"="+s.dir, "N="+strconv.Itoa(n), "PAUSE="+pause.String(), "SEGMENT="+strconv.FormatInt(segment, 10))
 	cmd.Stderr = &bytes.Buffer{}
 	check(s.t, cmd.Start())
@@ -55,7 +55,7 @@ func writerProcess(dir string) error {
 		return err
 	}
 	for _, name := range Names() {
-		f, err := os.OpenFile(dir+"/"+name, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600) //nolint:gosec // this test's directory
+		f, err := os.OpenFile(dir+"/"+name, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 		if err != nil {
 			return err
 		}

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// Problem is where a ledger is not what was written.
-type Problem struct {
+// DamageError is where a ledger is not what was written.
+type DamageError struct {
 	File string `json:"file"`
 	Line int    `json:"line"` // in the file, from 1; 0 = the file as a whole
 	Why  string `json:"why"`
 }
 
 // Error implements error.
-func (p *Problem) Error() string {
+func (p *DamageError) Error() string {
 	if p.Line == 0 {
 		return fmt.Sprintf("%s: %s", p.File, p.Why)
 	}
@@ -44,7 +44,7 @@ type Report struct {
 	// Anchored means that the head which was kept elsewhere was found.
 	Anchored bool `json:"anchored"`
 	// Problem is nil when everything holds.
-	Problem *Problem `json:"problem,omitempty"`
+	Problem *DamageError `json:"problem,omitempty"`
 }
 
 // verifier goes over the files of a ledger.
@@ -68,10 +68,10 @@ func Verify(r *Reader, anchor *Anchor) Report {
 	return v.Report
 }
 
-func (v *verifier) check(r *Reader) *Problem {
+func (v *verifier) check(r *Reader) *DamageError {
 	if v.Files == 0 {
 		if v.anchor != nil {
-			return &Problem{File: "the ledger", Why: "it is empty, and the host has seen lines of it"}
+			return &DamageError{File: "the ledger", Why: "it is empty, and the host has seen lines of it"}
 		}
 		return nil
 	}
@@ -90,13 +90,13 @@ func (v *verifier) check(r *Reader) *Problem {
 		v.Torn += p.size
 	}
 	if v.chain.Missed > 0 && v.Files < Segments-1 {
-		return &Problem{File: r.parts[0].file.Name(), Why: "the files before it are missing, and rotation did not drop them"}
+		return &DamageError{File: r.parts[0].file.Name(), Why: "the files before it are missing, and rotation did not drop them"}
 	}
 	return v.ends(r.parts[len(r.parts)-1].file.Name())
 }
 
-func odd(p part) *Problem {
-	return &Problem{File: p.file.Name(), Line: 1, Why: "it does not begin as a file of a ledger does"}
+func odd(p part) *DamageError {
+	return &DamageError{File: p.file.Name(), Line: 1, Why: "it does not begin as a file of a ledger does"}
 }
 
 // unfinished reports whether a writer died while it began this file.
@@ -110,20 +110,20 @@ func (v *verifier) unfinished(p part) bool {
 }
 
 // ends checks the end of a ledger against the head that somebody else keeps.
-func (v *verifier) ends(file string) *Problem {
+func (v *verifier) ends(file string) *DamageError {
 	switch {
 	case v.anchor == nil || v.Anchored:
 		return nil
 	case v.anchor.Seq < v.chain.Missed:
 		return nil // dropped by rotation since
 	case v.anchor.Broken != "":
-		return &Problem{File: file, Why: "the host saw it damaged before: " + v.anchor.Broken}
+		return &DamageError{File: file, Why: "the host saw it damaged before: " + v.anchor.Broken}
 	}
-	return &Problem{File: file, Why: fmt.Sprintf("it ends with line number %d, and the host has seen number %d: its end was cut off", v.chain.Next-1, v.anchor.Seq)}
+	return &DamageError{File: file, Why: fmt.Sprintf("it ends with line number %d, and the host has seen number %d: its end was cut off", v.chain.Next-1, v.anchor.Seq)}
 }
 
 // file checks one file. Only the last may end in half a line.
-func (v *verifier) file(p part, last bool) *Problem {
+func (v *verifier) file(p part, last bool) *DamageError {
 	in := bufio.NewReaderSize(io.NewSectionReader(p.file, 0, p.size), MaxLine)
 	for n := 1; ; n++ {
 		line, err := in.ReadSlice('\n')
@@ -134,14 +134,14 @@ func (v *verifier) file(p part, last bool) *Problem {
 			v.Torn = int64(len(line))
 			return nil
 		case errors.Is(err, io.EOF):
-			return &Problem{p.file.Name(), n, "it does not end, and is no beginning of the line that comes next"}
+			return &DamageError{p.file.Name(), n, "it does not end, and is no beginning of the line that comes next"}
 		case errors.Is(err, bufio.ErrBufferFull):
-			return &Problem{p.file.Name(), n, fmt.Sprintf("it has more than %d bytes", MaxLine)}
+			return &DamageError{p.file.Name(), n, fmt.Sprintf("it has more than %d bytes", MaxLine)}
 		case err != nil:
-			return &Problem{p.file.Name(), n, "it cannot be read: " + err.Error()}
+			return &DamageError{p.file.Name(), n, "it cannot be read: " + err.Error()}
 		}
 		if why := v.line(line); why != "" {
-			return &Problem{p.file.Name(), n, why}
+			return &DamageError{p.file.Name(), n, why}
 		}
 	}
 }

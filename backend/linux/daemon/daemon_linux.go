@@ -97,7 +97,10 @@ func settle(ended <-chan error, n int) {
 	defer timer.Stop()
 	for range n {
 		select {
-		case <-ended:
+		case err := <-ended:
+			if err != nil {
+				fmt.Fprintln(os.Stderr, err)
+			}
 		case <-timer.C:
 			return
 		}

@@ -71,12 +71,11 @@ func endings(r *ledger.Reader) (map[string]bool, error) {
 func entries(r *ledger.Reader, each func(*ledger.Entry) error) error {
 	in, _ := r.From(0, r.End())
 	_, err := ledger.Lines(in, func(line []byte) error {
-		e, err := ledger.Decode(line)
-		if err != nil {
-			return nil // told by who verifies
+		if e, err := ledger.Decode(line); err == nil { // what is none is told by who verifies
+			safe(&e)
+			return each(&e)
 		}
-		safe(&e)
-		return each(&e)
+		return nil
 	})
 	return err
 }
