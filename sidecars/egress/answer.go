@@ -10,9 +10,16 @@ import (
 )
 
 // judgeAnswer refuses an answer by its head: for its type, for a size that is
-// known, and for what is left of the budget.
+// known, and for what is left of the budget. Where answers are looked through it
+// makes this one readable.
 func (ex *exchange) judgeAnswer(resp *http.Response) *refusal {
 	r := ex.route
+	if ex.reads() {
+		if no := decode(resp, ex.r.Method); no != nil {
+			return no.withRule(r.rule)
+		}
+		ex.scrubHeader(resp.Header)
+	}
 	if rules := r.response; rules != nil {
 		if no := judgeType(rules, resp, ex.r.Method); no != nil {
 			return no.withRule(r.rule)
@@ -94,6 +101,9 @@ func (ex *exchange) inbound() stages {
 	}
 	if r.response != nil && r.response.MaxBytes > 0 {
 		s = append(s, &bounded{rule: r.rule, limit: r.response.MaxBytes})
+	}
+	if ex.reads() {
+		s = append(s, ex.newEchoFilter())
 	}
 	return s
 }

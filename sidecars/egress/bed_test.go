@@ -81,6 +81,9 @@ type bed struct {
 	plainPort int
 	stop func()
 	cfg  sidecars.Config // in force
+
+	mu   sync.Mutex
+	last seen // what arrived last
 }
 
 type logBuffer struct {
@@ -115,7 +118,12 @@ func newBed(t testing.TB, adjust func(b *bed, c *bedConfig)) *bed {
 	check(t, err)
 	minter, err := ca.NewMinter(originCA, originKey)
 	check(t, err)
-	lazy := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { c.handler.ServeHTTP(w, r) })
+	lazy := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b.mu.Lock()
+		b.last = seen{Method: r.Method, Host: r.Host, URI: r.RequestURI, Header: r.Header.Clone(), Proto: r.Proto}
+		b.mu.Unlock()
+		c.handler.ServeHTTP(w, r)
+	})
 	b.secure = httptest.NewUnstartedServer(lazy)
 	b.secure.EnableHTTP2 = true
 	byAddress, err := minter.Leaf("127.0.0.1")
@@ -206,6 +214,14 @@ func echo(w http.ResponseWriter, r *http.Request) {
 type seen struct {
 	Method, Host, URI, Body, Proto string
 	Header, Trailer                http.Header
+}
+
+// arrived is the head of the request that reached the origin last. What a proxy
+// puts on requests cannot be seen in answers: it takes it out.
+func (b *bed) arrived() seen {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.last
 }
 
 // client returns an HTTP client that uses the proxy and trusts the bottle's CA.

@@ -21,6 +21,7 @@ type exchange struct {
 	s        session
 	d        sidecars.Decision
 	sent     atomic.Int64 // request body bytes
+	echoes   atomic.Int64 // secrets that came back
 	got      atomic.Int64 // response body bytes
 	body     *requestBody // nil when the request has none
 	taken    bool         // the connection was hijacked
@@ -246,6 +247,10 @@ func (ex *exchange) leave() {
 func (ex *exchange) measure() {
 	ex.d.Exchange = ex.tracked.end()
 	ex.d.BytesOut, ex.d.BytesIn = ex.sent.Load(), ex.got.Load()
+	if n := ex.echoes.Load(); n > 0 && ex.d.Reason == "" {
+		ex.d.Layer, ex.d.Reason = layerResponse, reasonEchoed
+		ex.d.Message = fmt.Sprintf("A credential of this bottle came back in the answer and was overwritten (%d times).", n)
+	}
 	ex.d.Duration = time.Since(ex.d.Time)
 }
 

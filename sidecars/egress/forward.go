@@ -71,6 +71,9 @@ func (ex *exchange) outgoing(a ask, to *route) *http.Request {
 		Header:        requestHeader(in.Header, to.auth),
 		ContentLength: in.ContentLength,
 	}
+	if ex.reads() {
+		askReadable(out.Header)
+	}
 	if in.ContentLength == 0 || in.Body == nil || in.Body == http.NoBody {
 		out.ContentLength = 0
 		return out
@@ -127,6 +130,7 @@ func (e *earlyHook) got(code int, header textproto.MIMEHeader) error {
 		return nil
 	}
 	h := e.ex.w.Header()
+	e.ex.scrubHeader(http.Header(header))
 	copyResponseHeader(h, http.Header(header))
 	e.ex.w.WriteHeader(code)
 	clear(h)
@@ -175,6 +179,7 @@ func (ex *exchange) announceTrailers(resp *http.Response) map[string]bool {
 	if len(resp.Trailer) == 0 {
 		return nil
 	}
+	ex.scrubHeader(resp.Trailer)
 	announced := make(map[string]bool, len(resp.Trailer))
 	for name := range resp.Trailer {
 		if trailerAllowed(name, nil) {
@@ -227,6 +232,10 @@ type clientError struct{ error }
 // broken ends an exchange whose answer has begun and cannot be completed.
 func (ex *exchange) broken(err error) {
 	var gone *clientError
+	var no *refusal
+	if errors.As(err, &no) {
+		ex.ending.end(no)
+	}
 	switch why := ex.ending.reason(); {
 	case why != nil:
 		ex.d.Verdict, ex.d.Layer, ex.d.Reason, ex.d.Message = why.verdict(), why.Layer, why.Reason, why.Message
@@ -258,6 +267,7 @@ func (ex *exchange) writeTrailers(resp *http.Response, announced map[string]bool
 	if len(resp.Trailer) == 0 {
 		return
 	}
+	ex.scrubHeader(resp.Trailer)
 	_ = ex.rc.Flush() // a body that has begun is chunked, so that trailers can follow
 	h := ex.w.Header()
 	for name, values := range resp.Trailer {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/scrub"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
 
@@ -23,6 +24,8 @@ const cutWait = 2 * time.Second
 type generation struct {
 	table *table
 	pins  *pinning
+	// scrubber keeps the credentials that are put on requests out of answers.
+	scrubber *scrub.Scrubber
 	// viaH1 talks HTTP/1.1 to upstreams, viaH2 also HTTP/2. The latter serves
 	// clients that came with HTTP/2 (gRPC needs it end to end); for all others
 	// one connection per request is faster and takes a third of the memory.
@@ -30,14 +33,14 @@ type generation struct {
 }
 
 // newGeneration puts the budgets of a table in force.
-func (p *Proxy) newGeneration(t *table, placeholders []string) *generation {
+func (p *Proxy) newGeneration(t *table, placeholders []string, scrubber *scrub.Scrubber) *generation {
 	for i, r := range t.policy.Routes() {
 		if m := p.meters.of(r); m != nil {
 			m.bound(r.Budget)
 			t.routes[i].meter = m
 		}
 	}
-	return &generation{table: t, pins: newPinning(placeholders), viaH1: p.newTransport(t, false), viaH2: p.newTransport(t, true)}
+	return &generation{table: t, pins: newPinning(placeholders), scrubber: scrubber, viaH1: p.newTransport(t, false), viaH2: p.newTransport(t, true)}
 }
 
 // newTransport sets Proxy to nil: no environment variable may send requests
@@ -112,10 +115,14 @@ func (p *Proxy) Reload(cfg sidecars.Config, secrets sidecars.Secrets) error {
 		return fmt.Errorf("egress: %w", err)
 	}
 	p.journal.ledger.Policy(digest)
+	scrubber, err := newScrubber(tokens)
+	if err != nil {
+		return fmt.Errorf("egress: %w", err)
+	}
 	old := p.current.Load()
 	p.tokens = tokens
 	cut := p.running.change(func() *generation {
-		next := p.newGeneration(routes, cfg.Placeholders)
+		next := p.newGeneration(routes, cfg.Placeholders, scrubber)
 		p.current.Store(next)
 		return next
 	})

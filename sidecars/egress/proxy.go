@@ -91,6 +91,10 @@ func New(cfg sidecars.Config, secrets sidecars.Secrets, opts Options) (*Proxy, e
 	if err != nil {
 		return nil, fmt.Errorf("egress: %w", err)
 	}
+	scrubber, err := newScrubber(secrets.Tokens)
+	if err != nil {
+		return nil, fmt.Errorf("egress: %w", err)
+	}
 	minter, err := ca.NewMinter([]byte(cfg.CACert), secrets.CAKey)
 	if err != nil {
 		return nil, fmt.Errorf("egress: %w", err)
@@ -108,7 +112,7 @@ func New(cfg sidecars.Config, secrets sidecars.Secrets, opts Options) (*Proxy, e
 	}
 	p.out = newOutbound(opts, p.limits)
 	p.guestTLS = p.newGuestTLS()
-	p.current.Store(p.newGeneration(routes, cfg.Placeholders))
+	p.current.Store(p.newGeneration(routes, cfg.Placeholders, scrubber))
 	return p, nil
 }
 

@@ -103,10 +103,11 @@ func TestInjection(t *testing.T) {
 		if h2 {
 			req.Header.Del("Connection")
 		}
-		resp, s := fetch(t, b.client(h2), req)
+		resp, _ := fetch(t, b.client(h2), req)
 		if resp.StatusCode != 200 {
 			t.Fatalf("status %s", resp.Status)
 		}
+		s := b.arrived()
 		if got := s.Header["Authorization"]; len(got) != 1 || got[0] != "Bearer "+testToken {
 			t.Errorf("origin's Authorization = %q", got)
 		}
