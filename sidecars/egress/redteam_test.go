@@ -179,7 +179,11 @@ func TestRedTeamS2(t *testing.T) {
 			r.Header.Set("X-Custom", testPlaceholder)
 			r.Header.Set("Referer", "https://auth.test/"+testPlaceholder)
 		},
-		"path":  func(r *http.Request) { r.URL.Path = "/" + testPlaceholder },
+		"path": func(r *http.Request) { r.URL.Path = "/" + testPlaceholder },
+		"body": func(r *http.Request) {
+			r.Method, r.ContentLength = http.MethodPost, int64(len(testPlaceholder))
+			r.Body = io.NopCloser(strings.NewReader(testPlaceholder))
+		},
 		"query": func(r *http.Request) { r.URL.RawQuery = "q=" + testPlaceholder },
 	}
 	for name, put := range places {
@@ -206,6 +210,100 @@ func TestRedTeamS2(t *testing.T) {
 				t.Errorf("the secret stands in for the placeholder elsewhere: %+v", s)
 			}
 		})
+	}
+}
+
+// TestRedTeamP3 tries to have a server carry out another method than the one
+// that is allowed.
+func TestRedTeamP3(t *testing.T) {
+	b := newBed(t, func(_ *bed, c *bedConfig) {
+		c.routes[0].Matches = []sidecars.Match{{Methods: []string{"GET"}}}
+	})
+	override := func(name string) func(*http.Request) {
+		return func(r *http.Request) { r.Header[name] = []string{"DELETE"} }
+	}
+	tests := []struct {
+		name    string
+		change  func(*http.Request)
+		status  int
+		reason  string
+		control bool // where every method is allowed it passes
+	}{
+		{"another method", func(r *http.Request) { r.Method = "DELETE" }, 403, "method_not_allowed", true},
+		{"an unknown method", func(r *http.Request) { r.Method = "PURGE" }, 403, "method_not_allowed", true},
+		{"X-HTTP-Method-Override", override("X-Http-Method-Override"), 403, "method_not_allowed", true},
+		{"X-HTTP-Method", override("X-Http-Method"), 403, "method_not_allowed", true},
+		{"x_http_method_override", override("X_http_method_override"), 403, "method_not_allowed", true},
+		{"_method", func(r *http.Request) { r.URL.RawQuery = "_method=DELETE" }, 403, "method_not_allowed", true},
+		{"_method, escaped", func(r *http.Request) { r.URL.RawQuery = "%5Fmethod=DELETE" }, 403, "method_not_allowed", true},
+		{"lower case", func(r *http.Request) { r.Method = "get" }, 400, reasonHead, false},
+		{"TRACE", func(r *http.Request) { r.Method = "TRACE" }, 403, reasonMethod, false},
+		{"CONNECT inside", func(r *http.Request) { r.Method = "CONNECT" }, 403, reasonConnectInside, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			send := func(host string) *http.Response {
+				c := b.tunnel(host, host)
+				req := get(t, b.secureURL(host, "/"))
+				tt.change(req)
+				target := req.URL.RequestURI()
+				if req.Method == http.MethodConnect {
+					target = req.URL.Host
+				}
+				var raw strings.Builder
+				check(t, req.Header.Write(&raw))
+				c.send(req.Method + " " + target + " HTTP/1.1\r\nHost: " + req.URL.Host + "\r\n" + raw.String() + "\r\n")
+				return c.response("GET")
+			}
+			refused(t, send("allowed.test"), tt.status, tt.reason)
+			if resp := send("other.test"); (resp.StatusCode == http.StatusOK) != tt.control {
+				t.Errorf("control: %s %.200s", resp.Status, body(t, resp))
+			}
+		})
+	}
+	if resp, _ := fetch(t, b.client(false), get(t, b.secureURL("allowed.test", "/"))); resp.StatusCode != http.StatusOK {
+		t.Errorf("the allowed method: %s", resp.Status)
+	}
+}
+
+// TestRedTeamP7 puts credentials where servers may look and proxies may not:
+// into trailers, and cookies.
+func TestRedTeamP7(t *testing.T) {
+	b := withHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		for name, values := range r.Trailer {
+			w.Header()["Saw-"+name] = values
+		}
+		w.Header()["Saw-Cookie"] = r.Header["Cookie"]
+	})
+	names := []string{"Authorization", "X-Api-Key", "Private-Token", "X-Sum", "Cookie"}
+	send := func(host string) http.Header {
+		c := b.tunnel(host, host)
+		c.send("POST / HTTP/1.1\r\nHost: " + b.target(host) + "\r\nTransfer-Encoding: chunked\r\nTrailer: " + strings.Join(names, ", ") +
+			"\r\nCookie: id=" + attackersKey + "\r\nConnection: close\r\n\r\n1\r\nx\r\n0\r\n")
+		for _, name := range names {
+			c.send(name + ": " + attackersKey + "\r\n")
+		}
+		c.send("\r\n")
+		return c.response("POST").Header
+	}
+	pinned, open := send("auth.test"), send("allowed.test")
+	for _, name := range []string{"Authorization", "X-Api-Key", "Private-Token"} {
+		if got := pinned.Get("Saw-" + name); got != "" {
+			t.Errorf("the trailer %s reached a pinned host: %q", name, got)
+		}
+		if open.Get("Saw-"+name) != attackersKey {
+			t.Errorf("control: the trailer %s did not reach the other host", name)
+		}
+	}
+	if pinned.Get("Saw-X-Sum") != attackersKey {
+		t.Error("a trailer that is no credential is lost")
+	}
+	if got := pinned.Get("Saw-Cookie"); got != "" {
+		t.Errorf("the cookie %q reached a pinned host", got)
+	}
+	if open.Get("Saw-Cookie") != "id="+attackersKey {
+		t.Errorf("control: cookie %q", open.Get("Saw-Cookie"))
 	}
 }
 
