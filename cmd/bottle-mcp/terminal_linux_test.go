@@ -290,7 +290,7 @@ func (w *window) closes(code int) {
 func TestTerminals(t *testing.T) {
 	people(t, func(t *testing.T, p *person) {
 		for name, f := range map[string]func(*testing.T, *person){
-			"an agent's own program": agentInWindow, "a killed agent": killedAgent, "signals": signalledAgent,
+			"an agent's own program": agentInWindow, "a killed agent": killedAgent, "signals": signalledAgent, "stopped": stoppedAgent,
 			"a closed window": closedWindow, "ctrl-C during the launch": interruptedLaunch, "a command": commandInWindow,
 			"a question": askedInWindow, "no answer": unansweredQuestion, "headless": headlessAgent, "kept": keptBottle,
 		} {
@@ -340,6 +340,32 @@ func signalledAgent(_ *testing.T, p *person) {
 	}
 	w.sees("caught TERM")
 	w.closes(5)
+}
+
+// stoppedAgent has a shell in between, which makes the terminal its own.
+func stoppedAgent(_ *testing.T, p *person) {
+	w := p.opens("run", "web")
+	w.sees("drawn")
+	for _, do := range []func() error{
+		func() error { return w.cmd.Process.Signal(syscall.SIGSTOP) },
+		func() error { return unix.IoctlSetTermios(int(w.pair.Slave.Fd()), unix.TCSETS, &w.before) },
+		func() error { return w.cmd.Process.Signal(syscall.SIGCONT) },
+	} {
+		if err := do(); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	w.resizes(40, 90)
+	for end := time.Now().Add(5 * time.Second); termios(p.t, w.pair.Slave).Lflag&unix.ICANON != 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			p.t.Fatal("the terminal is not raw again")
+		}
+	}
+	w.types("\x03x")
+	w.sees("size 40 90\r\n")
+	w.sees("key 78")
+	w.types("q")
+	w.closes(7)
 }
 
 // closedWindow hangs up: an agent that ignores it is ended all the same.
