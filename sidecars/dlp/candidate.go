@@ -29,11 +29,11 @@ func (c *candidate) advance(buf []byte, base int64, last bool) progress {
 		if c.run == c.v.value && c.count == 0 {
 			c.value = base + int64(i)
 		}
-		n := c.count
-		for i < len(buf) && n < r.max && r.set[buf[i]] {
+		from, of := i, r.set
+		for limit := min(len(buf), i+int(r.max-c.count)); i < limit && of[buf[i]]; {
 			i++
-			n++
 		}
+		n := c.count + int32(i-from) // #nosec G115 -- at most r.max
 		c.at, c.count = base+int64(i), n
 		switch {
 		case n < r.max && i == len(buf) && !last:

@@ -139,7 +139,8 @@ func urlPassword(m match) confidence {
 }
 
 // mixed demands what random values have and names do not: letters with digits
-// in more than one place, and no dots or slashes that make it a path.
+// in more than one place, and no word that says that the value is none. It is
+// for rules that only warn.
 func mixed(m match) confidence {
 	digits, letters, changes := 0, 0, 0
 	last := byte(0)
@@ -163,6 +164,12 @@ func mixed(m match) confidence {
 	}
 	if digits < 2 || letters < 4 || changes < 5 {
 		return no
+	}
+	text := strings.ToLower(string(m.secret()))
+	for _, word := range []string{"your", "example", "placeholder", "change", "dummy"} {
+		if strings.Contains(text, word) {
+			return no
+		}
 	}
 	return likely
 }

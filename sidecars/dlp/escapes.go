@@ -27,10 +27,14 @@ type escapeReader struct {
 
 func (e *escapeReader) reset() { e.active, e.before, e.n = false, 0, 0 }
 
-// reading reports whether a word is being read that goes on at an offset.
+// reading reports whether an offset lies in a word that is being read or has
+// been read.
 func (e *escapeReader) reading(v *view, at int64) bool {
-	e.advance(v, at)
-	return e.active
+	if at < e.before || e.active && at < e.at {
+		return true
+	}
+	e.advance(v)
+	return e.active || at < e.before
 }
 
 // around begins at the word around an escape at an offset of the view.
@@ -53,17 +57,17 @@ func endsWord(b byte) bool { return b == ' ' || b == '"' || b == '\t' || b == 0 
 
 // read reads all that the view has.
 func (e *escapeReader) read(v *view) {
-	if e.advance(v, v.base+int64(len(v.buf))); e.active {
+	if e.advance(v); e.active {
 		e.flush()
 	}
 }
 
-// advance reads up to an offset of the view.
-func (e *escapeReader) advance(v *view, to int64) {
+// advance reads to the end of the word or of what the view has.
+func (e *escapeReader) advance(v *view) {
 	if !e.active {
 		return
 	}
-	for e.at < to {
+	for to := v.base + int64(len(v.buf)); e.at < to; {
 		b := v.buf[e.at-v.base]
 		if e.n == 0 && (b == '%' || b == '\\') {
 			if c, n := wholeEscape(v.buf[e.at-v.base : to-v.base]); n > 0 {

@@ -75,7 +75,7 @@ func TestCorpus(t *testing.T) {
 		t.Logf("missed %d of %s", missed[k], k)
 	}
 	if *resultsFile != "" {
-		text := "# Corpus of the secret scanner\n\nCommand: `go test ./sidecars/dlp -run TestCorpus -results evals/results/dlp.md`\n\n" + report
+		text := "# Corpus of the secret scanner\n\nCommand: `go test ./sidecars/dlp -run TestCorpus -results ../../evals/results/dlp.md`\n\n" + report
 		if err := os.WriteFile(*resultsFile, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

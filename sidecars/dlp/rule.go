@@ -77,13 +77,14 @@ type variant struct {
 	anchor uint8 // how many bytes the keyword has
 	back   sequence
 	loose  bool // no boundary needed
+	escape bool // the rule's action is unescape
 	strict bool // without a boundary there is nothing to check
 }
 
 // assignment is what may stand between a name and its value: the rest of the
 // name, closing quotes, an operator, opening quotes. Backslashes are there for
 // code inside JSON strings.
-const assignment = "[\\w.-]{0,24}[ \\t\"'`\\\\\\])]{0,6}[=:>,(]{1,3}[ \\t\"'`\\\\]{0,6}"
+const assignment = "[\\w.-]{0,16}[ \\t\"'`\\\\\\])]{0,6}[=:>,(]{1,3}[ \\t\"'`\\\\]{0,6}"
 
 // compile turns a rule into variants and calls add with each one's keyword.
 func (r *rule) compile(s *sets, add func(keyword []byte, v *variant)) error {
@@ -115,7 +116,7 @@ func (r *rule) compile(s *sets, add func(keyword []byte, v *variant)) error {
 			return fmt.Errorf("rule %s: a pattern must begin with at least two fixed characters", r.kind)
 		}
 		n := uint8(len(word)) // #nosec G115 -- at most maxKeyword
-		v := &variant{rule: r, seq: seq, first: n, value: n, anchor: n, back: before}
+		v := &variant{rule: r, seq: seq, first: n, value: n, anchor: n, back: before, escape: r.do == unescape}
 		if before != nil {
 			v.value = 0
 		}

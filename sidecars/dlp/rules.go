@@ -6,9 +6,9 @@ import "slices"
 // written from what the vendor publishes about its format.
 //
 // What is excused on purpose: values without randomness (leastEntropy), AWS's,
-// Stripe's and RFC 7617's documented examples, and the placeholders of this bottle. There
-// are no words that excuse a match and no file names: the one who writes the
-// text is the one who would use them.
+// Stripe's and RFC 7617's documented examples, and the placeholders of this bottle. No
+// word and no file's name excuses a match that acts: the one who writes the text
+// is the one who would use them.
 func rules() []rule {
 	return slices.Concat(
 		forgeRules(), registryRules(), cloudRules(), hostingRules(), modelRules(), modelToolRules(),

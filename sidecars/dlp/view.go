@@ -123,11 +123,11 @@ func (v *view) scan() {
 func (v *view) hit(words []uint32, end int) {
 	for _, id := range words {
 		t := &v.s.targets[id]
-		if t.known != nil {
+		switch {
+		case t.known != nil:
 			v.known(t, end)
 			continue
-		}
-		if t.variant.rule.do == unescape && (v.depth >= maxDepth || v.escapes.reading(v, v.base+int64(end)-int64(t.variant.anchor))) {
+		case t.variant.escape && (v.depth >= maxDepth || v.escapes.reading(v, v.base+int64(end)-int64(t.variant.anchor))):
 			continue
 		}
 		c, ok := newCandidate(t.variant, v.buf, v.base, end)
