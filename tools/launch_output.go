@@ -66,6 +66,7 @@ type endpointsOutput struct {
 	Egress    string `json:"egress,omitempty" jsonschema_description:"Egress proxy"`
 	Supervise string `json:"supervise,omitempty" jsonschema_description:"Service for asking the operator"`
 	GitGate   string `json:"git_gate,omitempty" jsonschema_description:"Git gate"`
+	Bottles   string `json:"bottles,omitempty" jsonschema_description:"These tools, for launching bottles from inside"`
 }
 
 type limitsOutput struct {
@@ -182,7 +183,7 @@ func routesOf(routes []provision.RouteSummary) []routeOutput {
 }
 
 func endpointsOf(e backend.Endpoints) endpointsOutput {
-	return endpointsOutput{Egress: e.Egress, Supervise: e.Supervise, GitGate: e.GitGate}
+	return endpointsOutput{Egress: e.Egress, Supervise: e.Supervise, GitGate: e.GitGate, Bottles: e.Bottles}
 }
 
 // reportOf shows a report. Details come from inside the guest.

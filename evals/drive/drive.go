@@ -1,6 +1,6 @@
 // Package drive starts a bottle-mcp binary as an MCP host would and calls its
-// tools over stdio, for evaluations and benchmarks. It knows the product's
-// public surface only.
+// tools over stdio, or over HTTP at an endpoint, for evaluations and benchmarks.
+// It knows the product's public surface only.
 package drive
 
 import (
@@ -24,6 +24,21 @@ func Start(ctx context.Context, binary string, env []string, args ...string) (*H
 	if err != nil {
 		return nil, fmt.Errorf("start %s serve: %w", binary, err)
 	}
+	return begin(ctx, c)
+}
+
+// Connect opens a session with a server over HTTP, through whatever proxy the
+// environment asks for.
+func Connect(ctx context.Context, url string) (*Host, error) {
+	c, err := client.NewStreamableHttpClient(url)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", url, err)
+	}
+	return begin(ctx, c)
+}
+
+// begin opens the session of a client, or closes it.
+func begin(ctx context.Context, c *client.Client) (*Host, error) {
 	req := mcp.InitializeRequest{}
 	req.Params.ProtocolVersion = mcp.LATEST_PROTOCOL_VERSION
 	req.Params.ClientInfo = mcp.Implementation{Name: "bottle-evals", Version: "1"}
@@ -32,6 +47,19 @@ func Start(ctx context.Context, binary string, env []string, args ...string) (*H
 		return nil, fmt.Errorf("initialise the session: %w", err)
 	}
 	return &Host{c: c}, nil
+}
+
+// Tools are the names of what the server publishes.
+func (h *Host) Tools(ctx context.Context) ([]string, error) {
+	list, err := h.c.ListTools(ctx, mcp.ListToolsRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("list the tools: %w", err)
+	}
+	var names []string
+	for _, t := range list.Tools {
+		names = append(names, t.Name)
+	}
+	return names, nil
 }
 
 // Close ends the session and the server.

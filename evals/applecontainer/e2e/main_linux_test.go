@@ -21,19 +21,22 @@ import (
 func TestMain(m *testing.M) { os.Exit(world.TestMain(m.Run, world.Options{})) }
 
 // binary is the product, built as a release is.
-var binary = sync.OnceValues(func() (string, error) {
+var binary = sync.OnceValues(func() (string, error) { return build("cmd/bottle-mcp") })
+
+// build builds a command of this module.
+func build(command string) (string, error) {
 	dir, err := os.MkdirTemp("", "bottle-mcp-")
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "bottle-mcp")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "github.com/bottle-mcp/bottle-mcp/cmd/bottle-mcp")
+	path := filepath.Join(dir, filepath.Base(command))
+	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "github.com/bottle-mcp/bottle-mcp/"+command)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the product: %w: %s", err, out)
+		return "", fmt.Errorf("build %s: %w: %s", command, err, out)
 	}
 	return path, nil
-})
+}
 
 const (
 	secretToken = "s3cr3t-0f-the-0perat0r"
@@ -166,7 +169,7 @@ func (m *mac) untouched(before world.Engine) {
 	if left := m.world.Engine(m.t).Since(before); len(left) > 0 {
 		m.t.Errorf("left behind in the engine: %q", left)
 	}
-	for _, pattern := range []string{"bottles/*", "sock/*"} {
+	for _, pattern := range []string{"bottles/*", "sock/*", "mcp/*"} {
 		if names, _ := filepath.Glob(filepath.Join(m.home, "state/bottle-mcp", pattern)); len(names) > 0 {
 			m.t.Errorf("left behind: %q", names)
 		}
