@@ -51,8 +51,9 @@ func Run(t *testing.T, bed Bed) {
 	r.writeManifests()
 	first := r.serve()
 	r.h = first
-	r.must("launch", map[string]any{"bottles": []string{"wide"}, "dry_run": true}, nil) // the control: the operator may
+	r.must("launch", map[string]any{"bottles": []string{"wide"}, "dry_run": true}, nil) // the controls: the operator may
 	r.must("launch", map[string]any{"id": "stranger"}, nil)
+	r.must("exec", map[string]any{"id": "stranger", "command": []string{"true"}}, nil)
 	r.must("launch", map[string]any{"id": "boss", "bottles": []string{"boss"}}, nil)
 	r.must("cp", map[string]any{"id": "boss", "from": r.give(), "to": "bottle:supervisor"}, nil)
 	r.supervise("all", "stranger")

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -27,7 +28,12 @@ func TestSubBottles(t *testing.T) {
 				Binary: m.binary, Supervisor: program, Env: m.env(), Home: m.home,
 				StateDir: filepath.Join(m.home, "state", "bottle-mcp"), CallTime: 10 * time.Minute,
 			})
-			m.untouched(before)
+			// Images and what the engine keeps for itself stay.
+			for _, left := range m.world.Engine(t).Since(before) {
+				if strings.HasPrefix(left, "container ") || strings.Contains(left, "bot-bottle") {
+					t.Errorf("left behind: %s", left)
+				}
+			}
 		})
 	}
 }
