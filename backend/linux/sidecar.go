@@ -124,11 +124,13 @@ func (k *keeper) order(ctx context.Context, spec backend.SidecarSpec, dir string
 	defer func() { _ = k.conn.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = k.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	err := k.conn.Send(shim.Start{
+	start := shim.Start{
 		ID: string(spec.ID), Owner: spec.Owner, Dir: dir,
 		Services: spec.Services, Config: spec.Config, Secrets: jail.Plain(spec.Secrets),
 		Created: time.Now(), Expires: spec.Expires, HostSocket: spec.HostSocket,
-	})
+	}
+	defer start.Secrets.Forget()
+	err := k.conn.Send(start)
 	// A shim that failed says why, also when it did not take its orders.
 	var r shim.Reply
 	if rerr := k.conn.Recv(&r); rerr == nil && r.Err() != nil {

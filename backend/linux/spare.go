@@ -96,7 +96,8 @@ func startKeeper() (*keeper, error) {
 	// Not CommandContext: a shim outlives the call and this process.
 	cmd := &exec.Cmd{
 		Path: "/proc/self/exe", Args: shim.Args(),
-		Env: []string{"GOMAXPROCS=2", "GOGC=50"}, Dir: "/",
+		// Credentials pass through it: what the collector frees is overwritten.
+		Env: []string{"GOMAXPROCS=2", "GOGC=50", "GODEBUG=clobberfree=1"}, Dir: "/",
 		ExtraFiles: []*os.File{sock}, SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
 	err = cmd.Start()

@@ -66,7 +66,7 @@ func serve(conn *frame.Conn) error {
 	if err != nil {
 		return err
 	}
-	start.Secrets = jail.PlainSecrets{}
+	start.Secrets.Forget()
 	debug.FreeOSMemory()
 	if err := conn.Send(jail.Done{}); err != nil {
 		return err

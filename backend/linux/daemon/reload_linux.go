@@ -13,6 +13,7 @@ func reload(conn *frame.Conn, proxy *egress.Proxy) error {
 	if err := conn.Recv(&r); err != nil {
 		return err
 	}
+	defer r.Secrets.Forget()
 	var done jail.Done
 	if proxy == nil {
 		done.Error = "this bottle has no egress proxy"

@@ -107,12 +107,14 @@ func (c *Conn) Send(v any, fds ...int) error {
 	if err != nil {
 		return fmt.Errorf("encode frame: %w", err)
 	}
+	defer clear(body) // a frame may hold secrets
 	if len(fds) > maxFDs {
 		return fmt.Errorf("frame with %d descriptors: the limit is %d", len(fds), maxFDs)
 	}
 	buf := make([]byte, 4, 4+len(body))
 	binary.BigEndian.PutUint32(buf, uint32(len(body))) //nolint:gosec // bounded by MaxHost at the reader
 	buf = append(buf, body...)
+	defer clear(buf)
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
 	n := 0
@@ -177,6 +179,7 @@ func (c *Conn) body(head [4]byte, v any) error {
 		return fmt.Errorf("%w: %d bytes announced, %d allowed", ErrTooLarge, size, c.limit)
 	}
 	buf := make([]byte, size)
+	defer clear(buf)
 	if _, err := io.ReadFull(c.uc, buf); err != nil {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF

@@ -19,29 +19,39 @@ type Start struct {
 // and the sidecar: sockets without a name, nothing else. It must never be
 // logged or stored.
 type PlainSecrets struct {
-	CAKey  string            `json:"ca_key"`
-	Tokens map[string]string `json:"tokens"`
-	// BottlesToken is "" where nothing leads to the host's MCP server.
-	BottlesToken string `json:"bottles_token,omitempty"`
+	CAKey  []byte            `json:"ca_key"`
+	Tokens map[string][]byte `json:"tokens"`
+	// BottlesToken is empty where nothing leads to the host's MCP server.
+	BottlesToken []byte `json:"bottles_token,omitempty"`
 }
 
 // Plain reveals s for the wire.
 func Plain(s sidecars.Secrets) PlainSecrets {
-	p := PlainSecrets{CAKey: s.CAKey.Reveal(), Tokens: map[string]string{}, BottlesToken: s.BottlesToken.Reveal()}
+	p := PlainSecrets{CAKey: []byte(s.CAKey.Reveal()), Tokens: map[string][]byte{}, BottlesToken: []byte(s.BottlesToken.Reveal())}
 	for slot, v := range s.Tokens {
-		p.Tokens[slot] = v.Reveal()
+		p.Tokens[slot] = []byte(v.Reveal())
 	}
 	return p
 }
 
+// Forget overwrites the secrets: whoever passes them on has no use for them.
+func (p *PlainSecrets) Forget() {
+	clear(p.CAKey)
+	clear(p.BottlesToken)
+	for _, token := range p.Tokens {
+		clear(token)
+	}
+	*p = PlainSecrets{}
+}
+
 // Sealed is the reverse of Plain.
 func (p PlainSecrets) Sealed() sidecars.Secrets {
-	s := sidecars.Secrets{CAKey: secret.New(p.CAKey), Tokens: map[string]secret.Value{}}
+	s := sidecars.Secrets{CAKey: secret.New(string(p.CAKey)), Tokens: map[string]secret.Value{}}
 	for slot, v := range p.Tokens {
-		s.Tokens[slot] = secret.New(v)
+		s.Tokens[slot] = secret.New(string(v))
 	}
-	if p.BottlesToken != "" {
-		s.BottlesToken = secret.New(p.BottlesToken)
+	if len(p.BottlesToken) > 0 {
+		s.BottlesToken = secret.New(string(p.BottlesToken))
 	}
 	return s
 }

@@ -24,6 +24,8 @@ func (s *shim) reload(r jail.Reload) error {
 	case <-timer.C:
 		return errors.New("the bottle's sidecar does not serve yet: try again later")
 	}
+	defer forget()
+	defer r.Secrets.Forget()
 	c := s.sidecar.conn
 	var done jail.Done
 	err := errors.Join(c.SetDeadline(time.Now().Add(stepTimeout)), c.Send(r))

@@ -89,9 +89,16 @@ func Main() int {
 		return 1
 	}
 	_ = conn.Close()
-	debug.FreeOSMemory()
+	forget()
 	s.wait()
 	return 0
+}
+
+// forget gives memory back that secrets passed through. What the JSON encoder
+// keeps for its next use is gone after a second collection.
+func forget() {
+	debug.FreeOSMemory()
+	debug.FreeOSMemory()
 }
 
 // spawnBoth starts sidecar and guest. Neither knows of a bottle yet, so that a
@@ -216,7 +223,8 @@ func (s *shim) connectServices(logs []*os.File) error {
 		fds = append(fds, int(f.Fd()))
 	}
 	err = s.sidecar.conn.Send(jail.Start{Services: s.start.Services, Config: s.start.Config, Secrets: s.start.Secrets}, fds...)
-	s.start.Secrets, s.start.Config = jail.PlainSecrets{}, sidecars.Config{}
+	s.start.Secrets.Forget()
+	s.start.Config = sidecars.Config{}
 	go func() { s.serving <- s.awaitSidecar(err) }()
 	return nil
 }
