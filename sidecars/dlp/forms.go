@@ -31,7 +31,7 @@ const (
 	// gives it away.
 	pieceSize = 32
 	// mostPieces bounds the pieces of one secret.
-	mostPieces = 64
+	mostPieces = 8
 )
 
 // dress is a text that stands for a secret.

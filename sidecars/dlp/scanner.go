@@ -28,8 +28,9 @@ type Options struct {
 	Placeholders []string
 }
 
-// maxRows bounds an automaton, and so its memory.
-const maxRows = 200_000
+// maxRows bounds an automaton, and so its memory: a secret takes some 700 rows of
+// 150 bytes, a key of many lines ten times as many.
+const maxRows = 120_000
 
 // Scanner finds credentials. It is compiled once and used by any number of
 // goroutines.

@@ -1,6 +1,8 @@
 package dlp
 
 import (
+	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -218,4 +220,34 @@ func sameFindings(a, b []Finding) bool {
 		}
 	}
 	return true
+}
+
+func TestLongSecretsAreFoundByTheirParts(t *testing.T) {
+	g := newGenerator(7)
+	pem := g.pem("private_key")
+	s := newScanner(t, Options{Known: []Known{{Name: "DEPLOY_KEY", Value: secret.New(pem)}}})
+	only := StreamOptions{Detectors: []string{KnownSecrets}}
+	if found := s.ScanWith(only, []byte("-----BEGIN RSA "+"PRIVATE KEY-----\n"+g.alnum(64)+"\n"+g.alnum(64))); len(found) > 0 {
+		t.Errorf("another key: %v", found)
+	}
+	for at := 40; at+240 < len(pem); at += 50 {
+		if found := s.ScanWith(only, []byte("see "+pem[at:at+240])); !hasDetector(found, KnownSecrets) {
+			t.Errorf("a part from %d on is not found", at)
+		}
+	}
+}
+
+func TestSecretsThatAreNotSearchedFor(t *testing.T) {
+	g := newGenerator(8)
+	s := newScanner(t, Options{Known: []Known{{Name: "PIN", Value: secret.New("1234567")}, {Name: "LONG", Value: secret.New(g.alnum(8))}}})
+	if got := s.Short(); !slices.Equal(got, []string{"PIN"}) {
+		t.Errorf("too short: %v", got)
+	}
+	var many []Known
+	for i := range 400 {
+		many = append(many, Known{Name: fmt.Sprint("S", i), Value: secret.New(g.alnum(64))})
+	}
+	if _, err := New(Options{Known: many}); !errors.Is(err, ErrTooManySecrets) {
+		t.Errorf("400 secrets: %v", err)
+	}
 }
