@@ -45,6 +45,13 @@ peers OUT="evals/results/linux.md": build
 # The macos-container backend on the Linux stand-in of Apple's container: as root, with Podman
 standin *ARGS:
 	BOTTLE_MCP_STANDIN=1 go test -count 1 -p 1 -timeout 30m ./backend/macoscontainer/... ./evals/applecontainer/... {{ARGS}}
+	BOTTLE_MCP_STANDIN=1 go test -count 1 -timeout 30m -run '^TestStandIn$' ./provision/provisiontest {{ARGS}}
+
+# What provisioning takes: steps, workspaces beside tar, 500 manifests; results belong into evals/results/provisioning.md
+bench-provision:
+	go test -run '^$' -bench Provisioning -benchtime 20x ./provision
+	go test -run '^$' -bench Workspace -benchtime 5x ./provision
+	go test -run '^$' -bench Load500 -benchtime 20x ./provision/manifest
 
 # The same backend on a real Mac; see docs/macos.md
 mac:

@@ -30,6 +30,7 @@ type transfer struct {
 	pack   archive.PackOptions
 	limit  int64 // of the stream; 0 = none
 	asFile bool  // guest is the file itself, unless it is a directory
+	digest bool  // the digest of the only file is wanted, which costs as much as its copy
 }
 
 // CopyIn packs the host path (inside the roots) into the guest. For a bottle that
@@ -67,7 +68,7 @@ func (m *Manager) CopyIn(ctx context.Context, who Principal, id backend.ID, host
 	}
 	pack.Exclude = opts.Exclude
 	result, err := send(ctx, engine, id, transfer{
-		source: source, guest: guest, user: opts.User, pack: pack, asFile: !info.IsDir() && !intoDir,
+		source: source, guest: guest, user: opts.User, pack: pack, asFile: !info.IsDir() && !intoDir, digest: true,
 	})
 	if err != nil {
 		return result, fmt.Errorf("copy %s into bottle %s: %w", host, id, err)
@@ -83,12 +84,18 @@ func send(ctx context.Context, engine backend.Backend, id backend.ID, t transfer
 	if err != nil {
 		return CopyResult{}, err
 	}
-	digest := newDigester()
+	var digest *digester
+	if t.digest {
+		digest = newDigester()
+	}
 	var packed backend.CopyReport
 	packErr := make(chan error, 1)
 	go func() {
 		var err error
-		to := io.MultiWriter(w, digest)
+		to := io.Writer(w)
+		if digest != nil {
+			to = io.MultiWriter(w, digest)
+		}
 		if t.limit > 0 {
 			to = &capped{w: to, left: t.limit}
 		}
@@ -104,7 +111,10 @@ func send(ctx context.Context, engine backend.Backend, id backend.ID, t transfer
 	})
 	_ = r.Close()
 	failed := <-packErr
-	sum := digest.sum()
+	sum := ""
+	if digest != nil {
+		sum = digest.sum()
+	}
 	if failed != nil && !errors.Is(failed, syscall.EPIPE) && ctx.Err() == nil {
 		err = failed // the host's side broke, and the guest only saw the end of it
 	}

@@ -41,7 +41,6 @@ func (s *standin) attempt(ctx context.Context, t *testing.T, id backend.ID) erro
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := s.left(t, id) // other people's
 	_, err = s.StartSidecar(ctx, backend.SidecarSpec{
 		ID: id, Owner: s.cfg.Owner, Services: []sidecars.Service{sidecars.Egress},
 		Config:  sidecars.Config{Bottle: string(id), Routes: []sidecars.Route{}, CACert: string(cert)},
@@ -49,7 +48,7 @@ func (s *standin) attempt(ctx context.Context, t *testing.T, id backend.ID) erro
 	})
 	if err != nil {
 		// What a failed start made is gone with its error.
-		if left := s.left(t, id); !slices.Equal(left, before) {
+		if left := s.left(t, id); !slices.Equal(left, s.theirs) {
 			t.Errorf("StartSidecar failed (%v) and left %q", err, left)
 		}
 		return fmt.Errorf("StartSidecar: %w", err)
@@ -296,6 +295,7 @@ func TestForeignObjects(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := s.world.Engine(t)
+			s.theirs = s.left(t, "task")
 			if err := s.attempt(t.Context(), t, "task"); !errors.Is(err, backend.ErrTaken) {
 				t.Errorf("error is %v", err)
 			}

@@ -43,6 +43,8 @@ type standin struct {
 	world *world.World
 	// settings are the operator's environment; tests may change it.
 	settings map[string]string
+	// theirs are objects of other people under a bottle's name.
+	theirs []string
 }
 
 func newStandin(t *testing.T, settings map[string]string) *standin {

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Podman runs one command of the engine under the stand-in and returns its
@@ -52,7 +54,8 @@ func (w *World) Engine(t testing.TB) Engine {
 
 func (w *World) listEngine(ctx context.Context) (Engine, error) {
 	var e Engine
-	for _, q := range []struct {
+	// Each of these is a program that takes its time, and they do not meet.
+	queries := []struct {
 		into *[]string
 		args []string
 	}{
@@ -60,12 +63,17 @@ func (w *World) listEngine(ctx context.Context) (Engine, error) {
 		{&e.Networks, []string{"network", "ls", "--format", "{{.Name}}"}},
 		{&e.Volumes, []string{"volume", "ls", "--format", "{{.Name}}"}},
 		{&e.Images, []string{"images", "--all", "--format", "{{if eq .Repository \"<none>\"}}{{.ID}}{{else}}{{.Repository}}:{{.Tag}}{{end}}"}},
-	} {
-		out, err := Podman(ctx, q.args...)
-		if err != nil {
-			return e, err
-		}
-		*q.into = sortedLines(out)
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	for _, q := range queries {
+		g.Go(func() error {
+			out, err := Podman(gctx, q.args...)
+			*q.into = sortedLines(out)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return e, err
 	}
 	e.Networks = slices.DeleteFunc(e.Networks, func(n string) bool { return n == "podman" })
 	var errs [5]error
