@@ -214,7 +214,7 @@ func TestArchiveIsReproducible(t *testing.T) {
 		t.Fatal(err)
 	}
 	digest, err := index.Digest()
-	if err != nil || digest.Hex != "e9aa3f32b04cfa22c0cea13288bd7bcec0ed7521321b1c05b50e0726093d454a" {
+	if err != nil || digest.Hex != "07fabed84516b43a547d9ba06b72f69dcf3c6c57366a1a0c290158a1b548b020" {
 		t.Errorf("digest %v, %v", digest, err)
 	}
 	for name, other := range map[string]func() (v1.ImageIndex, error){
