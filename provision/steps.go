@@ -200,7 +200,7 @@ func wireEnvironment(_ context.Context, l *launch) (string, error) {
 	for name, v := range l.r.env {
 		value := v.Literal
 		if v.Ask {
-			value = l.r.answers[name].Reveal()
+			value = l.r.answers[name].Reveal() //nolint:forbidigo // the guest's own environment is where it goes
 		}
 		if v.FromHost != "" {
 			text, ok := l.m.cfg.LookupEnv(v.FromHost)

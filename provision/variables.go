@@ -80,7 +80,7 @@ func (d *draft) question(name string, v manifest.EnvValue) {
 	case given && answered:
 		d.fail(field, "its value is given twice; leave it out of env")
 	case given:
-	case answered && !validValue(answer.Reveal()):
+	case answered && !validValue(answer.Reveal()): //nolint:forbidigo // looked at, and kept nowhere
 		d.fail(field, "the answer holds NUL or is longer than %d bytes", maxEnvValue)
 	case answered:
 	case d.req.Asks:
