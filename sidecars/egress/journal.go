@@ -129,6 +129,8 @@ func (ex *exchange) track() {
 		t.begun = true
 		ex.p.journal.ledger.Begin(t.d)
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.timer = time.AfterFunc(beginAfter, t.tick)
 }
 
