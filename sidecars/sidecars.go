@@ -184,6 +184,27 @@ type Auth struct {
 	// Header is the canonical name of the header, for SchemeHeader alone.
 	Header string `json:"header,omitempty"`
 	Slot   string `json:"slot"` // key of Secrets.Tokens, e.g. "EGRESS_TOKEN_0"
+	// Pin is nil for the usual.
+	Pin *Pin `json:"pin,omitempty"`
+}
+
+// What happens to cookies on a route with Auth.
+const (
+	CookiesStrip  = "strip"  // they are left out
+	CookiesRefuse = "refuse" // a request with one is refused
+	CookiesAllow  = "allow"  // they travel, also those of another account
+)
+
+// Pin says what counts as a credential of the agent's own on a route with Auth,
+// where that differs from what is known of the usual ones.
+type Pin struct {
+	// Query and Headers name further parameters of URLs and headers that carry
+	// one; AllowQuery names parameters that carry none at this host.
+	Query      []string `json:"query,omitempty"`
+	Headers    []string `json:"headers,omitempty"`
+	AllowQuery []string `json:"allow_query,omitempty"`
+	// Cookies is one of the constants above; "" = CookiesStrip.
+	Cookies string `json:"cookies,omitempty"`
 }
 
 // Secrets reach the daemon that needs them through a pipe and nothing else.

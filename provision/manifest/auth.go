@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -18,6 +19,7 @@ func (p *parser) auth(a at) *Auth {
 			},
 			"header":    func(v at) { out.Header = p.credentialHeader(v) },
 			"token_ref": func(v at) { out.TokenRef = p.hostVariable(v) },
+			"pin":       func(v at) { out.Pin = p.pin(v) },
 		}})
 	})
 	switch named := out.Scheme == sidecars.SchemeHeader; {
@@ -34,6 +36,45 @@ func (p *parser) auth(a at) *Auth {
 		return nil
 	}
 	return &out
+}
+
+// pin reads what counts as a credential of the agent's own.
+func (p *parser) pin(a at) *sidecars.Pin {
+	var out sidecars.Pin
+	ok := p.clean(func() bool {
+		return p.mapping(a, keys{read: map[string]func(at){
+			"query":       func(v at) { out.Query = p.parameters(v) },
+			"headers":     func(v at) { out.Headers = distinct(p, v, policy.MaxPinned, p.pinnedHeader) },
+			"allow_query": func(v at) { out.AllowQuery = p.parameters(v) },
+			"cookies": func(v at) {
+				out.Cookies = p.choice(v, sidecars.CookiesStrip, sidecars.CookiesRefuse, sidecars.CookiesAllow)
+			},
+		}})
+	})
+	if !ok {
+		return nil
+	}
+	return &out
+}
+
+func (p *parser) pinnedHeader(a at) (string, bool) {
+	name := p.credentialHeader(a)
+	return name, name != ""
+}
+
+// parameters reads names of parameters of URLs.
+func (p *parser) parameters(a at) []string {
+	return distinct(p, a, policy.MaxPinned, func(item at) (string, bool) {
+		s, ok := p.str(item)
+		if !ok {
+			return "", false
+		}
+		if err := policy.CheckParameter(s); err != nil {
+			p.fail(item, fmt.Sprintf("%.80q: %v", s, err), `write for example "access_token"`)
+			return "", false
+		}
+		return s, true
+	})
 }
 
 // credentialHeader reads the name of the header that carries a credential.

@@ -36,6 +36,8 @@ type Auth struct {
 	Scheme   string // one of sidecars' schemes
 	Header   string // name of the header, for sidecars.SchemeHeader
 	TokenRef string // name of a host variable
+	// Pin says what else counts as a credential of the agent's own; nil = the usual.
+	Pin *sidecars.Pin
 }
 
 // Equal reports whether two routes allow the same.
@@ -49,7 +51,7 @@ func (r Route) Sidecar(slot string) sidecars.Route {
 		DLP: r.DLP, Budget: r.Budget, Response: r.Response,
 	}
 	if r.Auth != nil {
-		out.Auth = &sidecars.Auth{Scheme: r.Auth.Scheme, Header: r.Auth.Header, Slot: slot}
+		out.Auth = &sidecars.Auth{Scheme: r.Auth.Scheme, Header: r.Auth.Header, Slot: slot, Pin: r.Auth.Pin}
 	}
 	return out
 }

@@ -72,7 +72,9 @@ func TestFullBottle(t *testing.T) {
 				Budget:   &sidecars.Budget{Requests: 1000, BytesOut: 1 << 20, BytesIn: 1500, PerMinute: 60},
 				Response: &sidecars.ResponseRules{MaxBytes: 64 << 10, Types: []string{"application/json", "text/*"}},
 			},
-			{Host: "login.example.com", Auth: &Auth{Scheme: "Basic", TokenRef: "LOGIN"}},
+			{Host: "login.example.com", Auth: &Auth{Scheme: "Basic", TokenRef: "LOGIN", Pin: &sidecars.Pin{
+				Query: []string{"ticket"}, Headers: []string{"X-Ticket"}, AllowQuery: []string{"key"}, Cookies: "allow",
+			}}},
 			{Host: "*.files.example.com", Ports: []int{443, 8443}},
 			{Host: "10.1.2.3", Ports: []int{80}, Private: []string{"10.1.2.3"}},
 		}

@@ -104,6 +104,12 @@ func (v *values) route(key string, r Route) {
 		v.put(key+".auth.scheme", r.Auth.Scheme)
 		v.put(key+".auth.header", r.Auth.Header)
 		v.put(key+".auth.token_ref", r.Auth.TokenRef)
+		if pin := r.Auth.Pin; pin != nil {
+			v.put(key+".auth.pin.query", pin.Query)
+			v.put(key+".auth.pin.headers", pin.Headers)
+			v.put(key+".auth.pin.allow_query", pin.AllowQuery)
+			v.put(key+".auth.pin.cookies", pin.Cookies)
+		}
 	}
 	for i, m := range r.Matches {
 		at := key + ".matches[" + strconv.Itoa(i) + "]"

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
@@ -18,6 +19,7 @@ type credential struct {
 	name  string       // of the header, canonical
 	value secret.Value // of the header, whole
 	token secret.Value // as it was handed over
+	pin   pin
 }
 
 // put puts the credential on a request that is about to leave.
@@ -26,7 +28,7 @@ func (c *credential) put(h http.Header) { h[c.name] = []string{c.value.Reveal()}
 // replaces reports whether a header of the agent's has no place beside the
 // credential.
 func (c *credential) replaces(name string) bool {
-	return c != nil && (policy.CarriesCredential(name) || folded(name) == folded(c.name))
+	return c != nil && (policy.CarriesCredential(name) || folded(name) == folded(c.name) || len(c.pin.headers) > 0 && c.pin.headers[folded(name)])
 }
 
 // equal compares what is put on a request; nil is nothing.
@@ -34,7 +36,7 @@ func (c *credential) equal(o *credential) bool {
 	if c == nil || o == nil {
 		return c == o
 	}
-	return c.name == o.name && c.value.Reveal() == o.value.Reveal()
+	return c.name == o.name && c.value.Reveal() == o.value.Reveal() && reflect.DeepEqual(c.pin, o.pin)
 }
 
 // folded is a header's name as servers compare it that do not tell "_" from "-".
@@ -48,7 +50,7 @@ func newCredential(in *sidecars.Auth, tokens map[string]secret.Value) (*credenti
 	if err != nil {
 		return nil, err
 	}
-	c := &credential{name: authorization, token: token}
+	c := &credential{name: authorization, token: token, pin: newPin(in.Pin)}
 	plain := token.Reveal()
 	switch in.Scheme {
 	case sidecars.SchemeBearer, sidecars.SchemeToken:

@@ -5,6 +5,7 @@ import (
 	"net/textproto"
 	"strings"
 
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/policy"
 )
 
@@ -32,7 +33,7 @@ func requestHeader(in http.Header, auth *credential) http.Header {
 	named := connectionNames(in)
 	out := make(http.Header, len(in)+2)
 	for name, values := range in {
-		if policy.HopByHop(name) || named[name] || name == "Host" || auth.replaces(name) || auth != nil && name == "Cookie" {
+		if policy.HopByHop(name) || named[name] || name == "Host" || auth.replaces(name) || auth != nil && name == "Cookie" && auth.pin.cookies != sidecars.CookiesAllow {
 			continue
 		}
 		out[name] = values

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/policy"
 )
 
@@ -24,6 +25,35 @@ func newPinning(placeholders []string) *pinning {
 		p.placeholders[text] = true
 	}
 	return p
+}
+
+// pin is what a route adds to, or takes from, what counts as a credential.
+type pin struct {
+	query, allowed, headers map[string]bool
+	cookies                 string
+}
+
+func newPin(in *sidecars.Pin) pin {
+	p := pin{query: map[string]bool{}, allowed: map[string]bool{}, headers: map[string]bool{}}
+	if in == nil {
+		return p
+	}
+	p.cookies = in.Cookies
+	for _, name := range in.Query {
+		p.query[policy.ParameterKey(name)] = true
+	}
+	for _, name := range in.AllowQuery {
+		p.allowed[policy.ParameterKey(name)] = true
+	}
+	for _, name := range in.Headers {
+		p.headers[folded(name)] = true
+	}
+	return p
+}
+
+// parameter reports whether one of that key carries a credential.
+func (p *pin) parameter(key string) bool {
+	return p.query[key] || isCredentialParameter(key) && !p.allowed[key]
 }
 
 // check refuses a request that carries a credential of its own to a route that
@@ -46,6 +76,8 @@ func (p *pinning) isNone(name, value string, auth *credential) bool {
 	switch {
 	case name == "Sec-Websocket-Protocol":
 		return p.subprotocolsHold(value)
+	case name == "Cookie":
+		return auth.pin.cookies != sidecars.CookiesRefuse
 	case !auth.replaces(name):
 		return true
 	}
@@ -136,7 +168,7 @@ func (p *pinning) checkQuery(a ask, to *route) (string, *refusal) {
 	kept, dropped := make([]string, 0, 8), false
 	for pair := range strings.FieldsFuncSeq(a.query, func(r rune) bool { return r == '&' || r == ';' }) {
 		name, value, _ := strings.Cut(pair, "=")
-		if !isCredentialParameter(name) {
+		if !to.auth.pin.parameter(policy.ParameterKey(name)) {
 			kept = append(kept, pair)
 			continue
 		}
@@ -156,16 +188,9 @@ func (p *pinning) checkQuery(a ask, to *route) (string, *refusal) {
 	return strings.Join(kept, "&"), nil
 }
 
-// isCredentialParameter compares the letters and digits of a name alone: API_KEY,
-// apiKey and x-api-key[] are one.
-func isCredentialParameter(name string) bool {
-	name = strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
-			return r
-		}
-		return -1
-	}, policy.UnescapeFully(name))
-	switch name {
+// isCredentialParameter knows names as policy.ParameterKey writes them.
+func isCredentialParameter(key string) bool {
+	switch key {
 	case "accesstoken", "apikey", "xapikey", "key", "token", "xtoken", "apitoken", "xaccesstoken", "accesskey", "accesskeyid",
 		"auth", "authtoken", "authkey", "xauthtoken", "authorization", "bearer", "bearertoken", "oauthtoken", "oauthsignature", "oauthconsumerkey",
 		"privatetoken", "jobtoken", "deploytoken", "personalaccesstoken", "usertoken", "sessiontoken", "securitytoken", "refreshtoken", "idtoken", "jwt",

@@ -4,10 +4,12 @@ import (
 	"encoding/base64"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
 
 // The tests in this file are named after the rows of the red-team catalogue. Each
@@ -115,6 +117,107 @@ func TestRedTeamX1(t *testing.T) {
 			t.Errorf("%s", resp.Status)
 		}
 	})
+}
+
+// TestPin changes what counts as a credential.
+func TestPin(t *testing.T) {
+	b := newBed(t, nil)
+	try := func(pin *sidecars.Pin, change func(*http.Request)) (refusedFor string, s seen) {
+		b.reload(altered("auth.test", func(r *sidecars.Route) {
+			r.Auth = &sidecars.Auth{Scheme: sidecars.SchemeBearer, Slot: "T0", Pin: pin}
+		}))
+		req := get(t, b.secureURL("auth.test", "/"))
+		change(req)
+		resp, err := b.client(false).Do(req)
+		check(t, err)
+		_ = body(t, resp)
+		return resp.Header.Get(headerRefused), b.arrived()
+	}
+	query := func(q string) func(*http.Request) { return func(r *http.Request) { r.URL.RawQuery = q } }
+	header := func(name, value string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set(name, value) }
+	}
+	for _, tt := range []struct {
+		name   string
+		pin    sidecars.Pin
+		change func(*http.Request)
+		with   string // reason of the refusal, without the pin the other one
+		other  string
+	}{
+		{"a parameter", sidecars.Pin{Query: []string{"my_ticket"}}, query("myTicket=" + attackersKey), reasonForeign, ""},
+		{"a parameter that is none", sidecars.Pin{AllowQuery: []string{"key"}}, query("key=" + attackersKey), "", reasonForeign},
+		{"not the others", sidecars.Pin{AllowQuery: []string{"key"}}, query("token=" + attackersKey), reasonForeign, reasonForeign},
+		{"a header", sidecars.Pin{Headers: []string{"X-Ticket"}}, header("X-Ticket", attackersKey), reasonForeign, ""},
+		{"the header with a placeholder", sidecars.Pin{Headers: []string{"X-Ticket"}}, header("X-Ticket", testPlaceholder), "", ""},
+		{"cookies", sidecars.Pin{Cookies: sidecars.CookiesRefuse}, header("Cookie", "a="+attackersKey), reasonForeign, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got, _ := try(&tt.pin, tt.change); got != tt.with {
+				t.Errorf("with the pin: %q, want %q", got, tt.with)
+			}
+			if got, _ := try(nil, tt.change); got != tt.other {
+				t.Errorf("without it: %q, want %q", got, tt.other)
+			}
+		})
+	}
+	if _, s := try(&sidecars.Pin{Cookies: sidecars.CookiesAllow}, header("Cookie", "a=b")); s.Header.Get("Cookie") != "a=b" {
+		t.Errorf("allowed cookies: the server saw %q", s.Header.Get("Cookie"))
+	}
+	if _, s := try(nil, header("Cookie", "a=b")); s.Header.Get("Cookie") != "" {
+		t.Errorf("cookies: the server saw %q", s.Header.Get("Cookie"))
+	}
+}
+
+// TestSchemes puts credentials on in every way there is.
+func TestSchemes(t *testing.T) {
+	b := newBed(t, nil)
+	for _, tt := range []struct {
+		name, token  string
+		auth         sidecars.Auth
+		header, want string
+	}{
+		{"Bearer", "abc-def-ghi", sidecars.Auth{Scheme: sidecars.SchemeBearer}, "Authorization", "Bearer abc-def-ghi"},
+		{"token", "abc-def-ghi", sidecars.Auth{Scheme: sidecars.SchemeToken}, "Authorization", "token abc-def-ghi"},
+		{"Basic", "me:pa:ss", sidecars.Auth{Scheme: sidecars.SchemeBasic}, "Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte("me:pa:ss"))},
+		{"Basic, password alone", "abc-def-ghi", sidecars.Auth{Scheme: sidecars.SchemeBasic}, "Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte("x-access-token:abc-def-ghi"))},
+		{"header", "abc-def-ghi", sidecars.Auth{Scheme: sidecars.SchemeHeader, Header: "X-My-Key"}, "X-My-Key", "abc-def-ghi"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			next := b.cfg
+			next.Routes = altered("auth.test", func(r *sidecars.Route) {
+				auth := tt.auth
+				auth.Slot = "NEW"
+				r.Auth = &auth
+			})(slices.Clone(b.cfg.Routes))
+			check(t, b.proxy.Reload(next, sidecars.Secrets{Tokens: map[string]secret.Value{"NEW": secret.New(tt.token)}}))
+			for _, h2 := range []bool{false, true} {
+				req := get(t, b.secureURL("auth.test", "/"))
+				req.Header.Set(tt.header, testPlaceholder)
+				resp, err := b.client(h2).Do(req)
+				check(t, err)
+				_ = body(t, resp)
+				s := b.arrived()
+				if got := s.Header[tt.header]; resp.StatusCode != http.StatusOK || len(got) != 1 || got[0] != tt.want {
+					t.Errorf("%s: the server saw %q, want %q", resp.Status, got, tt.want)
+				}
+				if tt.header != "Authorization" && s.Header.Get("Authorization") != "" {
+					t.Errorf("Authorization is %q", s.Header.Get("Authorization"))
+				}
+			}
+		})
+	}
+	for name, auth := range map[string]sidecars.Auth{
+		"no header":       {Scheme: sidecars.SchemeHeader},
+		"a bad header":    {Scheme: sidecars.SchemeHeader, Header: "Host"},
+		"one too many":    {Scheme: sidecars.SchemeBearer, Header: "X-My-Key"},
+		"another scheme":  {Scheme: "Digest"},
+		"a bad parameter": {Scheme: sidecars.SchemeBearer, Pin: &sidecars.Pin{Query: []string{"a&b"}}},
+	} {
+		auth.Slot = "T0"
+		if _, err := newTable([]sidecars.Route{{Host: "a.test", Auth: &auth}}, map[string]secret.Value{"T0": secret.New(testToken)}); err == nil {
+			t.Errorf("%s is accepted", name)
+		}
+	}
 }
 
 // TestPlaceholders are accepted wherever a program may put them, and never

@@ -182,7 +182,8 @@ func TestContractIsKnown(t *testing.T) {
 		want string
 	}{
 		{sidecars.Route{}, "Host Ports Auth Private Matches GitFetch DLP Budget Response"},
-		{sidecars.Auth{}, "Scheme Header Slot"},
+		{sidecars.Auth{}, "Scheme Header Slot Pin"},
+		{sidecars.Pin{}, "Query Headers AllowQuery Cookies"},
 		{sidecars.DLP{}, "Outbound Inbound OnMatch"},
 		{sidecars.Budget{}, "Requests BytesOut BytesIn PerMinute"},
 		{sidecars.ResponseRules{}, "MaxBytes Types"},

@@ -191,6 +191,11 @@ func defaultPort(scheme string) int {
 func cloneRoute(r sidecars.Route) sidecars.Route {
 	r.Ports, r.Private, r.Matches = slices.Clone(r.Ports), slices.Clone(r.Private), slices.Clone(r.Matches)
 	r.Auth, r.DLP, r.Budget, r.Response = clone(r.Auth), clone(r.DLP), clone(r.Budget), clone(r.Response)
+	if r.Auth != nil && r.Auth.Pin != nil {
+		pin := *r.Auth.Pin
+		pin.Query, pin.Headers, pin.AllowQuery = slices.Clone(pin.Query), slices.Clone(pin.Headers), slices.Clone(pin.AllowQuery)
+		r.Auth.Pin = &pin
+	}
 	if r.DLP != nil {
 		r.DLP.Outbound, r.DLP.Inbound = slices.Clone(r.DLP.Outbound), slices.Clone(r.DLP.Inbound)
 	}

@@ -32,6 +32,9 @@ func checkRules(r sidecars.Route) []error {
 	if b := r.Budget; b != nil && !validBudget(*b) {
 		faults = append(faults, errors.New("budget: its numbers must be positive and not absurd, with at least one of them"))
 	}
+	if r.Auth != nil && r.Auth.Pin != nil {
+		faults = append(faults, checkPin(*r.Auth.Pin))
+	}
 	if a := r.Response; a != nil {
 		faults = append(faults, checkResponse(*a))
 	}

@@ -154,10 +154,10 @@ func authWithin(c, q *route) string {
 		return "requests would go without the parent's credential, with the agent's own or over plain http"
 	case q.in.Auth == nil:
 		return "it injects a credential and the parent does not"
-	case *c.in.Auth != *q.in.Auth:
+	case c.in.Auth.Scheme != q.in.Auth.Scheme, c.in.Auth.Header != q.in.Auth.Header, c.in.Auth.Slot != q.in.Auth.Slot:
 		return "it injects another credential than the parent"
 	}
-	return ""
+	return pinWithin(c.in.Auth.Pin, q.in.Auth.Pin)
 }
 
 // portsWithin compares pairs of scheme and port.

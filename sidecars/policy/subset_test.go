@@ -102,6 +102,9 @@ func TestSubsetOfRules(t *testing.T) {
 	scan := func(d sidecars.DLP) sidecars.Route { return sidecars.Route{Host: "a.test", DLP: &d} }
 	spend := func(b sidecars.Budget) sidecars.Route { return sidecars.Route{Host: "a.test", Budget: &b} }
 	answer := func(a sidecars.ResponseRules) sidecars.Route { return sidecars.Route{Host: "a.test", Response: &a} }
+	pinned := func(p *sidecars.Pin) sidecars.Route {
+		return sidecars.Route{Host: "a.test", Auth: &sidecars.Auth{Scheme: "Bearer", Slot: "S", Pin: p}}
+	}
 	plain, all := sidecars.Route{Host: "a.test"}, []string{sidecars.DetectTokenPatterns, sidecars.DetectKnownSecrets}
 	tests := []struct {
 		name          string
@@ -118,6 +121,15 @@ func TestSubsetOfRules(t *testing.T) {
 		{"asks instead of blocking", scan(sidecars.DLP{OnMatch: sidecars.OnMatchBlock}), scan(sidecars.DLP{OnMatch: sidecars.OnMatchSupervise}), "dlp", `"supervise"`},
 		{"default instead of blocking", scan(sidecars.DLP{OnMatch: sidecars.OnMatchBlock}), plain, "dlp", `answered with ""`},
 		{"redacts instead of asking", scan(sidecars.DLP{OnMatch: sidecars.OnMatchSupervise}), scan(sidecars.DLP{OnMatch: sidecars.OnMatchRedact}), "dlp", `"redact"`},
+
+		{"pin added", pinned(nil), pinned(&sidecars.Pin{Query: []string{"q"}, Headers: []string{"X-A"}, Cookies: "refuse"}), "", ""},
+		{"pin dropped", pinned(&sidecars.Pin{Query: []string{"q"}}), pinned(nil), "auth", "credentials of the agent's own"},
+		{"pinned header dropped", pinned(&sidecars.Pin{Headers: []string{"X-A"}}), pinned(&sidecars.Pin{Headers: []string{"X-B"}}), "auth", "credentials of the agent's own"},
+		{"another spelling", pinned(&sidecars.Pin{Query: []string{"my_q"}}), pinned(&sidecars.Pin{Query: []string{"myQ"}}), "", ""},
+		{"parameter allowed", pinned(nil), pinned(&sidecars.Pin{AllowQuery: []string{"key"}}), "auth", "takes for credentials"},
+		{"allowed there too", pinned(&sidecars.Pin{AllowQuery: []string{"key", "sig"}}), pinned(&sidecars.Pin{AllowQuery: []string{"key"}}), "", ""},
+		{"cookies travel", pinned(&sidecars.Pin{Cookies: "refuse"}), pinned(&sidecars.Pin{Cookies: "allow"}), "auth", "cookies"},
+		{"cookies left out", pinned(&sidecars.Pin{Cookies: "allow"}), pinned(nil), "", ""},
 
 		{"budget within", spend(sidecars.Budget{Requests: 10}), spend(sidecars.Budget{Requests: 10, PerMinute: 1}), "", ""},
 		{"budget added", plain, spend(sidecars.Budget{Requests: 10}), "", ""},

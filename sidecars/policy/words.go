@@ -26,6 +26,7 @@ func Words(r sidecars.Route) string {
 	}
 	if r.Auth != nil {
 		notes = append(notes, "a credential is added")
+		notes = append(notes, pinWords(r.Auth.Pin)...)
 	}
 	if len(r.Private) > 0 {
 		notes = append(notes, "private addresses allowed")

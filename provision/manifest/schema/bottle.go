@@ -39,6 +39,14 @@ type auth struct {
 	Scheme   string   `json:"scheme" jsonschema:"enum=Bearer,enum=token,enum=Basic,enum=header" jsonschema_description:"Scheme of the Authorization header; header puts the credential into another one"`
 	Header   string   `json:"header,omitempty" jsonschema:"minLength=1,maxLength=128" jsonschema_description:"The other header, such as X-Api-Key. Needed with the scheme header, and only there"`
 	TokenRef variable `json:"token_ref" jsonschema_description:"Host variable that holds the credential"`
+	Pin      *pin     `json:"pin,omitempty" jsonschema_description:"What counts as a credential of the agent's own. Default: what is known of the usual ones"`
+}
+
+type pin struct {
+	Query      []string `json:"query,omitempty" jsonschema:"maxItems=64,uniqueItems=true" jsonschema_description:"Further parameters of URLs that carry one"`
+	Headers    []string `json:"headers,omitempty" jsonschema:"maxItems=64,uniqueItems=true" jsonschema_description:"Further headers that carry one"`
+	AllowQuery []string `json:"allow_query,omitempty" jsonschema:"maxItems=64,uniqueItems=true" jsonschema_description:"Parameters that carry none at this host, such as key"`
+	Cookies    string   `json:"cookies,omitempty" jsonschema:"enum=strip,enum=refuse,enum=allow,default=strip" jsonschema_description:"strip leaves them out, refuse refuses a request with one, allow lets them through"`
 }
 
 type match struct {
