@@ -217,7 +217,7 @@ func (ex *exchange) copyBody(resp *http.Response) error {
 			}
 			flusher.Flush()
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
@@ -300,7 +300,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	n, err := b.from.Read(p)
 	b.ex.sent.Add(int64(n))
 	b.ex.watch.touch()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		b.copyTrailers()
 		b.ended.Store(true)
 	}

@@ -1,6 +1,9 @@
 package egress
 
-import "io"
+import (
+	"errors"
+	"io"
+)
 
 // stage is a part of what a body goes through on its way: a bound that it
 // counts against, a search for what must not pass. It may hold bytes back and
@@ -66,7 +69,7 @@ func (s *staged) Read(p []byte) (int, error) {
 		if n > 0 {
 			s.ready, no = s.stages.pass(p[:n])
 		}
-		if no == nil && err == io.EOF {
+		if no == nil && errors.Is(err, io.EOF) {
 			var rest []byte
 			if rest, no = s.stages.end(); len(rest) > 0 {
 				s.ready = append(append([]byte(nil), s.ready...), rest...)

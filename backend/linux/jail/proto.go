@@ -45,7 +45,7 @@ func (p *PlainSecrets) Forget() {
 }
 
 // Sealed is the reverse of Plain.
-func (p PlainSecrets) Sealed() sidecars.Secrets {
+func (p *PlainSecrets) Sealed() sidecars.Secrets {
 	s := sidecars.Secrets{CAKey: secret.New(string(p.CAKey)), Tokens: map[string]secret.Value{}}
 	for slot, v := range p.Tokens {
 		s.Tokens[slot] = secret.New(string(v))
