@@ -413,7 +413,7 @@ func ttyMany(t *testing.T, b *bottle) {
 		for i := range 8 {
 			go func() {
 				cmd := onTerminal(script0(`stty size; exit "$1"`, strconv.Itoa(i)))
-				cmd.TTY.Size.Rows = uint16(100 + i) //nolint:gosec // small
+				cmd.TTY.Size.Rows = uint16(100 + i)
 				r := b.try(t.Context(), cmd, "")
 				if r.err == nil && (r.Code != i || r.stdout != strconv.Itoa(100+i)+" 80\r\n") {
 					r.err = errors.New("another's outcome")

@@ -52,7 +52,7 @@ func (b *Backend) Exec(ctx context.Context, id backend.ID, cmd backend.Command, 
 	drain := drainTime
 	if cmd.TTY != nil {
 		input := terminal.NewInput(streams)
-		defer input.Close()
+		defer func() { _ = input.Close() }() // it has no error to tell
 		streams.Stdin, streams.Stderr = input, nil
 		req.TTY, drain = &cmd.TTY.Size, ttyDrainTime
 	}

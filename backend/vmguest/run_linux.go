@@ -244,7 +244,7 @@ func (w *wrapper) start(c program) backend.ExitStatus {
 	}
 	w.main = pid
 	if pair != nil {
-		w.session = terminal.Start(pair, os.Stdin, os.Stdout)
+		w.session = terminal.Start(pair, os.NewFile(stdinFD, "typed"), os.NewFile(stdoutFD, "output"))
 	}
 	return backend.ExitStatus{}
 }

@@ -18,7 +18,12 @@ const (
 	tellPoll = 100 // milliseconds
 )
 
-const stderrFD = 2
+// This process's streams, which are the command's.
+const (
+	stdinFD  = 0
+	stdoutFD = 1
+	stderrFD = 2
+)
 
 // tell writes the trailer. It does not wait for ever: whoever asked for the
 // command may have gone, and a signal says so.

@@ -52,7 +52,7 @@ func (c *cli) onTerminal(what *job, streams *backend.Streams, gone func(), exec 
 	if err != nil {
 		return err
 	}
-	defer keys.Close()
+	defer func() { _ = keys.Close() }() // a pipe to nobody
 	what.cmd.TTY = &backend.TTY{Term: plainWord(os.Getenv("TERM")), Size: s.size()}
 	what.cmd.Env = append(what.cmd.Env, localEnv(os.Getenv)...)
 	modes := &modeWatcher{to: streams.Stdout}
