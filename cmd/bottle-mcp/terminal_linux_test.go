@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/bottle-mcp/bottle-mcp/backend/terminal"
 )
 
 func TestTerminals(t *testing.T) {
