@@ -90,7 +90,7 @@ func (l *launch) placeholders() ([]string, error) {
 func writeAgentFiles(ctx context.Context, l *launch) (string, error) {
 	a := l.r.agent
 	s := a.settings
-	s.SuperviseURL = l.record.Endpoints.Supervise
+	s.SuperviseURL, s.BottlesURL = l.record.Endpoints.Supervise, l.record.Endpoints.Bottles
 	// A program compares paths with where it finds itself, not with a link.
 	s.Account = l.detail.Account
 	if s.Workspace != "" {
@@ -109,10 +109,10 @@ func writeAgentFiles(ctx context.Context, l *launch) (string, error) {
 		files = append(files, setup.File{Path: path.Join(r.Home, f.Path), Content: []byte(f.Content), How: setup.Replace, Mode: f.Mode})
 	}
 	text, err := l.putFiles(ctx, files)
-	if err != nil || len(r.SuperviseArgv) == 0 {
+	if err != nil {
 		return text, err
 	}
-	return text + l.register(ctx, r.SuperviseArgv), nil
+	return text + l.register(ctx, "supervisor", r.SuperviseArgv) + l.register(ctx, "server for bottles", r.BottlesArgv), nil
 }
 
 // putFiles brings files as the agent. All of them must arrive.
@@ -139,19 +139,22 @@ func (l *launch) putFiles(ctx context.Context, files []setup.File) (string, erro
 	return fmt.Sprintf("%d files, %d bytes", len(files), bytes), nil
 }
 
-// register lets the agent's program note the supervisor's server. An agent
-// without it can work, so a failure is told and no more.
-func (l *launch) register(ctx context.Context, argv []string) string {
+// register lets the agent's program note an MCP server, where that takes a command.
+// An agent without it can work, so a failure is told and no more.
+func (l *launch) register(ctx context.Context, what string, argv []string) string {
+	if len(argv) == 0 {
+		return ""
+	}
 	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
 	defer cancel()
 	stderr := &bounded{limit: 4 << 10}
 	status, err := l.r.engine.Exec(ctx, l.plan.ID, backend.Command{Argv: argv}, backend.Streams{Stderr: stderr})
 	if err == nil && status.Code == 0 {
-		return ", supervisor registered"
+		return ", " + what + " registered"
 	}
-	l.m.log.Warn("the agent could not be told of the supervisor", "bottle", l.plan.ID, "program", argv[0], "status", status.Code, "error", err,
+	l.m.log.Warn("the agent could not be told of the "+what, "bottle", l.plan.ID, "program", argv[0], "status", status.Code, "error", err,
 		"said", fmt.Sprintf("%.200q", strings.TrimSpace(stderr.data.String())))
-	return ", the agent could not be told of the supervisor"
+	return ", the agent could not be told of the " + what
 }
 
 // writeSkills copies the agent's skills in.

@@ -56,6 +56,11 @@ func Run(t *testing.T, bed Bed) {
 	r.must("exec", map[string]any{"id": "stranger", "command": []string{"true"}}, nil)
 	r.must("launch", map[string]any{"id": "boss", "bottles": []string{"boss"}}, nil)
 	r.must("cp", map[string]any{"id": "boss", "from": r.give(), "to": "bottle:supervisor"}, nil)
+	var doctor drive.Exec
+	r.must("exec", map[string]any{"id": "boss", "command": []string{"/.bottle/bottle-mcp", "guest", "doctor"}}, &doctor)
+	if !strings.Contains(doctor.Stdout, "This bottle may launch others") {
+		r.t.Errorf("the guest's doctor says %s%s", doctor.Stdout, doctor.Stderr)
+	}
 	r.supervise("all", "stranger")
 	children := r.children()
 	if len(children) != 2 {

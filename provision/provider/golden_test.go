@@ -33,7 +33,7 @@ func TestGolden(t *testing.T) {
 	}
 	full := Settings{
 		Label: `a "label" \ with {{home}}`, Colour: "cyan", Workspace: "/home/agent/workspace",
-		SystemPrompt: true, SuperviseURL: "http://127.0.0.1:9100/mcp",
+		SystemPrompt: true, SuperviseURL: "http://127.0.0.1:9100/mcp", BottlesURL: "http://127.0.0.1:9101/mcp",
 	}
 	for _, name := range BuiltIn() {
 		p := load(t, name)

@@ -51,7 +51,8 @@ func (p *Provider) keys() map[string]func(manifest.Node) {
 		"prompt":      p.prompt,
 		"skills":      func(n manifest.Node) { p.Skills = guestPath(n) },
 		"files":       func(n manifest.Node) { p.Files = files(n, fileVars) },
-		"supervise":   func(n manifest.Node) { p.Supervise = registration(n) },
+		"supervise":   func(n manifest.Node) { p.Supervise = registration(n, superviseVars, superviseArgs) },
+		"bottles":     func(n manifest.Node) { p.Bottles = registration(n, bottlesVars, bottlesArgs) },
 		"interactive": func(n manifest.Node) { p.Interactive = command(n, PromptNone, PromptArgument) },
 		"headless":    func(n manifest.Node) { p.Headless = command(n, PromptArgument, PromptStdin) },
 	}
@@ -254,11 +255,13 @@ func command(n manifest.Node, modes ...PromptMode) Command {
 	return c
 }
 
-func registration(n manifest.Node) *Registration {
+// registration reads how the agent learns of an MCP server, with the variables that
+// files and a command may have.
+func registration(n manifest.Node, inFiles, inArgv []string) *Registration {
 	r := &Registration{}
 	n.Mapping(map[string]func(manifest.Node){
-		"files": func(n manifest.Node) { r.Files = files(n, superviseVars) },
-		"argv":  func(n manifest.Node) { r.Argv = argv(n, superviseArgs) },
+		"files": func(n manifest.Node) { r.Files = files(n, inFiles) },
+		"argv":  func(n manifest.Node) { r.Argv = argv(n, inArgv) },
 	}, nil)
 	if len(r.Files)+len(r.Argv) == 0 {
 		n.Fail("it says neither files nor argv", "say how the agent learns of the server, or remove the key")

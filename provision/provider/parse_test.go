@@ -32,6 +32,8 @@ files:
 supervise:
   files: [{path: .agent/config.toml, mode: "0644", format: toml, content: {mcp: {url: "{{supervise_url}}"}}}]
   argv: [agent, mcp, add, "{{supervise_url}}"]
+bottles:
+  argv: [agent, mcp, add, "{{bottles_url}}"]
 interactive: {argv: [agent], prompt: argument}
 headless: {argv: [agent, run], prompt: stdin}
 `
@@ -41,7 +43,7 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := Resolve(p, Settings{AuthToken: "TOKEN", Label: `x"y`, SystemPrompt: true, SuperviseURL: "http://127.0.0.1:9100/"})
+	r, err := Resolve(p, Settings{AuthToken: "TOKEN", Label: `x"y`, SystemPrompt: true, SuperviseURL: "http://127.0.0.1:9100/", BottlesURL: "http://127.0.0.1:9101/mcp"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,6 +66,9 @@ func TestParse(t *testing.T) {
 	if got := strings.Join(r.SuperviseArgv, " "); got != "agent mcp add http://127.0.0.1:9100/" {
 		t.Errorf("registration %q", got)
 	}
+	if got := strings.Join(r.BottlesArgv, " "); got != "agent mcp add http://127.0.0.1:9101/mcp" {
+		t.Errorf("registration %q", got)
+	}
 	if r.Env["AGENT_HOME"] != "/home/agent/.agent" || r.Env["AGENT_TOKEN"] != "placeholder-token" {
 		t.Errorf("environment %v", r.Env)
 	}
@@ -79,7 +84,7 @@ func TestBad(t *testing.T) {
 		{"a list", "- a\n", ":1: the file must be a mapping"},
 		{"malformed", "a: [\n", "the YAML is malformed"},
 		{"two documents", cmd + "---\n" + cmd, "write one document"},
-		{"unknown key", cmd + "skill: x\n", `x.yaml:2: skill: the key is not known; did you mean "skills"? allowed here: auth_token, description, dockerfile, env, files, forward_host_credentials, headless, image, interactive, program, prompt, routes, skills, supervise`},
+		{"unknown key", cmd + "skill: x\n", `x.yaml:2: skill: the key is not known; did you mean "skills"? allowed here: auth_token, bottles, description, dockerfile, env, files, forward_host_credentials, headless, image, interactive, program, prompt, routes, skills, supervise`},
 		{"key twice", cmd + "skills: a\nskills: b\n", "x.yaml:3: skills: the key stands twice, first in line 2"},
 		{"alias", "description: &a x\nskills: *a\n", "YAML aliases (*name) are not accepted"},
 		{"tag", "description: !!str x\n", "YAML tags (!name) are not accepted"},
@@ -200,7 +205,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		const hostile = "-rf \"]\n[x] {{home}}"
-		s := Settings{Label: hostile, SystemPrompt: true, SuperviseURL: "http://127.0.0.1:1/"}
+		s := Settings{Label: hostile, SystemPrompt: true, SuperviseURL: "http://127.0.0.1:1/", BottlesURL: "http://127.0.0.1:2/"}
 		if p.AuthToken != nil {
 			s.AuthToken = "X"
 		}
@@ -216,7 +221,7 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("file %q twice", out.Path)
 			}
 		}
-		for _, argv := range [][]string{r.Interactive.Argv, r.Headless.Argv, r.SuperviseArgv} {
+		for _, argv := range [][]string{r.Interactive.Argv, r.Headless.Argv, r.SuperviseArgv, r.BottlesArgv} {
 			for _, arg := range argv {
 				if strings.Contains(arg, "-rf") && !strings.Contains(string(data), "-rf") {
 					t.Fatalf("the label is an argument: %q", argv)

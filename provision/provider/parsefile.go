@@ -100,7 +100,7 @@ func body(n manifest.Node, format string, vars []string) any {
 }
 
 // clashes finds places that would have to be two things at once. What may come
-// together is tried together: every login and the supervisor.
+// together is tried together: every login, the supervisor and the way to bottles.
 func (p *Provider) clashes() []string {
 	var out []string
 	for _, l := range []*Login{{}, p.AuthToken, p.HostLogin} {
@@ -108,8 +108,10 @@ func (p *Provider) clashes() []string {
 			continue
 		}
 		sets := [][]File{p.Files, l.Files}
-		if p.Supervise != nil {
-			sets = append(sets, p.Supervise.Files)
+		for _, r := range []*Registration{p.Supervise, p.Bottles} {
+			if r != nil {
+				sets = append(sets, r.Files)
+			}
 		}
 		if f, ok := loginFormat(l.Format); ok {
 			sets = append(sets, []File{{Path: f.guest, Format: FormatText, Content: ""}})

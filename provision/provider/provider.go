@@ -33,7 +33,9 @@ type Provider struct {
 	Files  []File
 	// Supervise registers the supervisor's MCP server; nil = the agent cannot
 	// use one.
-	Supervise   *Registration
+	Supervise *Registration
+	// Bottles registers the MCP server of a bottle that may launch others.
+	Bottles     *Registration
 	Interactive Command
 	Headless    Command
 }

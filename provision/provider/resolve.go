@@ -30,6 +30,8 @@ type Settings struct {
 	SystemPrompt bool
 	// SuperviseURL is the supervisor's MCP server; "" = none.
 	SuperviseURL string
+	// BottlesURL is the MCP server for launching bottles; "" = it launches none.
+	BottlesURL string
 }
 
 // Resolved is everything that has to be in a guest for one agent, in data. It
@@ -58,6 +60,7 @@ type Resolved struct {
 	PromptFile    string   `json:"prompt_file,omitempty"`
 	SkillsDir     string   `json:"skills_dir,omitempty"`
 	SuperviseArgv []string `json:"supervise_argv,omitempty"`
+	BottlesArgv   []string `json:"bottles_argv,omitempty"`
 	Interactive   Command  `json:"interactive"`
 	Headless      Command  `json:"headless"`
 }
@@ -130,6 +133,10 @@ func Resolve(p *Provider, s Settings) (*Resolved, error) {
 	if p.Supervise != nil && s.SuperviseURL != "" {
 		sets = append(sets, p.Supervise.Files)
 		r.SuperviseArgv = expandAll(p.Supervise.Argv, vars)
+	}
+	if p.Bottles != nil && s.BottlesURL != "" {
+		sets = append(sets, p.Bottles.Files)
+		r.BottlesArgv = expandAll(p.Bottles.Argv, vars)
 	}
 	if r.Files, err = output(sets, vars); err != nil {
 		return nil, err
@@ -210,7 +217,7 @@ func (r *Resolved) variables(s Settings) map[string]string {
 	}
 	return map[string]string{
 		varHome: r.Home, varUser: r.User, varWorkspace: workspace, varPromptFile: r.PromptFile,
-		varLabel: plainLine(s.Label), varBanner: banner(s.Label, s.Colour), varSuperviseURL: s.SuperviseURL,
+		varLabel: plainLine(s.Label), varBanner: banner(s.Label, s.Colour), varSuperviseURL: s.SuperviseURL, varBottlesURL: s.BottlesURL,
 	}
 }
 

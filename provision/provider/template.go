@@ -17,6 +17,7 @@ const (
 	varLabel        = "label"         // what the bottle was called, one line of anything
 	varBanner       = "banner"        // the label in the bottle's colour, for terminals
 	varSuperviseURL = "supervise_url" // the supervisor's MCP server
+	varBottlesURL   = "bottles_url"   // the MCP server of a bottle that may launch others
 )
 
 // What may stand where. A label is free text, so it is no part of a command: it
@@ -24,8 +25,10 @@ const (
 var (
 	placeVars     = []string{varHome, varUser, varWorkspace, varPromptFile}
 	fileVars      = []string{varHome, varUser, varWorkspace, varPromptFile, varLabel, varBanner}
-	superviseVars = []string{varHome, varUser, varWorkspace, varPromptFile, varLabel, varBanner, varSuperviseURL}
-	superviseArgs = []string{varHome, varUser, varWorkspace, varPromptFile, varSuperviseURL}
+	superviseVars = append(fileVars[:len(fileVars):len(fileVars)], varSuperviseURL)
+	superviseArgs = append(placeVars[:len(placeVars):len(placeVars)], varSuperviseURL)
+	bottlesVars   = append(fileVars[:len(fileVars):len(fileVars)], varBottlesURL)
+	bottlesArgs   = append(placeVars[:len(placeVars):len(placeVars)], varBottlesURL)
 )
 
 // checkTemplate reports why text is no template of the allowed variables.

@@ -49,6 +49,12 @@ func DoctorMain(ctx context.Context, stdout io.Writer) int {
 	for _, f := range found {
 		_, _ = fmt.Fprintf(stdout, "- %s\n  fix: %s\n", f.Problem, f.Fix)
 	}
+	// Said whatever else is wrong: it needs neither proxy nor CA.
+	if url := os.Getenv(BottlesVariable); url != "" && len(bottles(ctx, url)) == 0 {
+		defer func() {
+			_, _ = fmt.Fprintf(stdout, "This bottle may launch others: the MCP server at %s (%s) answers.\n", url, BottlesVariable)
+		}()
+	}
 	if len(found) > 0 {
 		return 1
 	}
@@ -67,6 +73,7 @@ func Diagnose(ctx context.Context, g Guest) []Finding {
 	found = append(found, g.authority()...)
 	found = append(found, g.files(wanted)...)
 	found = append(found, g.proxy(ctx, wanted["https_proxy"])...)
+	found = append(found, bottles(ctx, wanted[BottlesVariable])...)
 	return append(found, g.clients(ctx)...)
 }
 
@@ -167,7 +174,7 @@ func (g Guest) files(wanted map[string]string) []Finding {
 	if err != nil {
 		return nil // said already
 	}
-	e := backend.Endpoints{Egress: wanted["https_proxy"]}
+	e := backend.Endpoints{Egress: wanted["https_proxy"], Bottles: wanted[BottlesVariable]}
 	if names := strings.Split(wanted["no_proxy"], ","); len(names) > len(noProxy(backend.Endpoints{})) {
 		e.NoProxy = names[len(noProxy(backend.Endpoints{})):]
 	}

@@ -121,5 +121,8 @@ func variables(e backend.Endpoints) map[string]string {
 		env[name] = value
 	}
 	env[JavaOptions] = Java(e)
+	if e.Bottles != "" {
+		env[BottlesVariable] = e.Bottles
+	}
 	return env
 }
