@@ -282,7 +282,7 @@ func (d *draft) agentImage(r *provider.Resolved) {
 	case r.Image != "":
 		d.r.image, d.plan.Image = backend.ImageSpec{Reference: r.Image}, r.Image
 	case r.DockerfilePath != "":
-		d.r.image, d.plan.Image = backend.ImageSpec{Dockerfile: r.DockerfilePath}, r.DockerfilePath
+		d.r.image, d.plan.Image = backend.ImageSpec{Dockerfile: r.DockerfilePath}, d.dockerfileName(r.DockerfilePath)
 	case r.Dockerfile != "":
 		d.r.dockerfile, d.plan.Image = r.Dockerfile, "the Dockerfile of provider "+r.Provider
 	}

@@ -2,7 +2,6 @@ package provision
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -50,15 +49,14 @@ func copyBetween(ctx context.Context, b between) (CopyResult, error) {
 
 // unpack looks at the first entry to find out whether a single file comes.
 func (b between) unpack(ctx context.Context, r io.Reader) (backend.CopyReport, error) {
-	var seen bytes.Buffer
-	first, err := tar.NewReader(io.TeeReader(r, &seen)).Next()
+	first, r, err := firstEntry(r)
 	if err != nil {
-		return backend.CopyReport{}, fmt.Errorf("read the first entry: %w", truncated(err))
+		return backend.CopyReport{}, err
 	}
 	return b.to.engine.Copy(ctx, b.to.id, backend.CopySpec{
 		Direction: backend.CopyIn, Path: b.to.path, User: b.to.user,
 		AsFile: first.Typeflag != tar.TypeDir && !b.to.intoDir,
-		Reader: io.MultiReader(&seen, r),
+		Reader: r,
 	})
 }
 

@@ -167,6 +167,46 @@ func (d *draft) callerWorkspace() {
 	d.plan.Workspace = &WorkspacePlan{Host: string(d.r.parent.record.ID) + ":" + at, Guest: backend.GuestWorkspace}
 }
 
+// dockerfileName is how a plan names a Dockerfile of this host, where it lies for
+// whom that concerns.
+func (d *draft) dockerfileName(path string) string {
+	if d.r.parent != nil {
+		return "a Dockerfile of the operator's"
+	}
+	return path
+}
+
+// hostError is what failed on this host's side of a bottle's launch, without what
+// it says of the host. The log has it.
+type hostError struct{ cause error }
+
+func (e *hostError) Error() string {
+	return "something on the host failed; the operator's log says what"
+}
+
+// Unwrap gives what failed, to be recognized and not to be shown.
+func (e *hostError) Unwrap() error { return e.cause }
+
+// shown is a failed step's error as the caller may read it. Of what a bottle can
+// mend itself, and of isolation, it is told all.
+func (l *launch) shown(failed *StepError) *StepError {
+	if l.r.parent == nil {
+		return failed
+	}
+	out := *failed
+	if !slices.Contains([]string{"reserve", "self-test", "copy-workspace"}, out.Step) && !errors.Is(out.Err, errParentGone) {
+		out.Err = &hostError{out.Err}
+	}
+	if out.Rollback != nil {
+		out.Rollback = &hostError{out.Rollback}
+	}
+	return &out
+}
+
+// childProblem takes the place of a bottle's problem for the bottle that launched
+// it: the text names what is on the host.
+const childProblem = "its record or its engine is in trouble, of which the operator's log says more; cleanup it"
+
 // forGuests leaves out of problems what is the operator's business: where
 // manifests lie, and which there are. The log has it.
 func (d *draft) forGuests() {

@@ -141,6 +141,9 @@ func (l *launch) run(ctx context.Context) error {
 		event := Event{Step: s.name, Index: i + 1, Total: len(steps)}
 		l.report(event)
 		l.note = func(line string) {
+			if l.r.parent != nil {
+				return // a build's lines are the operator's
+			}
 			about := event
 			about.Detail = line
 			l.report(about)
@@ -183,7 +186,7 @@ func (l *launch) failed(ctx context.Context, begun []step, err error) error {
 	if l.lock != nil { // an id that is taken is no failure yet
 		l.m.log.Warn("launch failed", "bottle", l.plan.ID, "step", failed.Step, "error", err, "rollback", l.undoErr)
 	}
-	return failed
+	return l.shown(failed)
 }
 
 // end lets go of the bottle's lock: from here on others may use and remove it.

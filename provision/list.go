@@ -41,7 +41,7 @@ func (m *Manager) List(ctx context.Context, who Principal) ([]Bottle, error) {
 	for _, l := range all {
 		if view.sees(l.principal, l.parent) {
 			l.Refusals = m.decisions.refusals(l.life())
-			out = append(out, l.Bottle)
+			out = append(out, view.shown(l.Bottle))
 		}
 	}
 	return out, nil
@@ -57,7 +57,8 @@ func (m *Manager) Get(ctx context.Context, who Principal, id backend.ID) (*Bottl
 	for _, l := range all {
 		if l.ID == id && view.sees(l.principal, l.parent) {
 			l.Refusals = m.decisions.refusals(l.life())
-			return &l.Bottle, nil
+			b := view.shown(l.Bottle)
+			return &b, nil
 		}
 	}
 	return nil, fmt.Errorf("bottle %.60q: %w", string(id), backend.ErrNotFound)

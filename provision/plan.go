@@ -309,7 +309,10 @@ func (d *draft) image() {
 	if s.Zero() || d.r.engine == nil {
 		return
 	}
-	d.r.image, d.plan.Image = s, s.Reference+s.Dockerfile
+	d.r.image, d.plan.Image = s, s.Reference
+	if s.Dockerfile != "" {
+		d.plan.Image = d.dockerfileName(s.Dockerfile)
+	}
 	switch {
 	case !d.r.caps.Images:
 		d.fail("image of the manifest", "backend %s runs this host's programs and no image; choose another backend, or take %q out of the bottle", d.plan.Backend, d.plan.Image)

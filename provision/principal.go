@@ -97,6 +97,14 @@ func (v viewer) sees(principal string, parent *parentRef) bool {
 	return child && parent.same(v.self) && parent.ID == id
 }
 
+// shown is a bottle as the viewer may read it.
+func (v viewer) shown(b Bottle) Bottle {
+	if !v.all && b.Problem != "" {
+		b.Problem = childProblem
+	}
+	return b
+}
+
 // caller is the record of the bottle that calls. The error wraps
 // backend.ErrNotRunning when it is none that was handed over and lives.
 func (m *Manager) caller(who Principal) (state.Record, error) {

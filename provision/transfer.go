@@ -254,10 +254,9 @@ const maxTrailer = 1 << 20
 // file comes, and unpacks to the right place.
 func (m *Manager) unpack(ctx context.Context, r io.Reader, f fetch) (backend.CopyReport, error) {
 	none := backend.CopyReport{}
-	var seen bytes.Buffer
-	first, err := tar.NewReader(io.TeeReader(r, &seen)).Next()
+	first, r, err := firstEntry(r)
 	if err != nil {
-		return none, fmt.Errorf("read the first entry: %w", truncated(err))
+		return none, err
 	}
 	opts := archive.UnpackOptions{MaxBytes: m.cfg.MaxCopyOut}
 	rel := f.host.rel
@@ -282,7 +281,23 @@ func (m *Manager) unpack(ctx context.Context, r io.Reader, f fetch) (backend.Cop
 	}
 	defer func() { _ = dst.Close() }()
 	opts.RootMeta = errors.Is(missing, fs.ErrNotExist) && first.Typeflag == tar.TypeDir
-	return archive.Unpack(ctx, io.MultiReader(&seen, r), dst, opts)
+	return archive.Unpack(ctx, r, dst, opts)
+}
+
+// maxFirst bounds what is kept of an archive to find its first entry. In front of
+// one there may be headers that belong to it, and a hostile guest sends them
+// without end.
+const maxFirst = 4 << 20
+
+// firstEntry looks at an archive's first entry and gives the whole archive back.
+func firstEntry(r io.Reader) (*tar.Header, io.Reader, error) {
+	var seen bytes.Buffer
+	head := &limited{r: r, left: maxFirst}
+	first, err := tar.NewReader(io.TeeReader(head, &seen)).Next()
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the first entry: %w", truncated(err))
+	}
+	return first, io.MultiReader(&seen, r), nil
 }
 
 func truncated(err error) error {

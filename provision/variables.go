@@ -85,6 +85,8 @@ func (d *draft) question(name string, v manifest.EnvValue) {
 	case answered:
 	case d.req.Asks:
 		d.plan.Questions = append(d.plan.Questions, Question{Name: name, Text: v.Question, File: origin.File, Line: origin.Line})
+	case d.r.parent != nil: // where the manifest lies and what it says are not the bottle's business
+		d.fail(field, "its value is asked for; put %s into the launch's env if it is no secret, or name another bottle", name)
 	default:
 		d.fail(field, "%s asks for its value%s: put %s into the launch's env if it is no secret; else the operator starts the bottle with 'bottle-mcp run', which asks, or writes ${HOST_VARIABLE} there", origin, quoted(v.Question), name)
 	}
