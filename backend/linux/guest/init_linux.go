@@ -181,5 +181,9 @@ func nextStage(sock *os.File, multi bool) error {
 		return err
 	}
 	err = unix.Exec(backend.GuestBinary, []string{"bottle-mcp", "guest", "serve"}, []string{"GOMAXPROCS=2", "GOGC=40"})
+	// Collected before that, they would close descriptors of theirs that are the
+	// control socket by now.
+	runtime.KeepAlive(null)
+	runtime.KeepAlive(sock)
 	return fmt.Errorf("execute the second stage: %w", err)
 }
