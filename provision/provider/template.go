@@ -25,10 +25,10 @@ const (
 var (
 	placeVars     = []string{varHome, varUser, varWorkspace, varPromptFile}
 	fileVars      = []string{varHome, varUser, varWorkspace, varPromptFile, varLabel, varBanner}
-	superviseVars = append(fileVars[:len(fileVars):len(fileVars)], varSuperviseURL)
-	superviseArgs = append(placeVars[:len(placeVars):len(placeVars)], varSuperviseURL)
-	bottlesVars   = append(fileVars[:len(fileVars):len(fileVars)], varBottlesURL)
-	bottlesArgs   = append(placeVars[:len(placeVars):len(placeVars)], varBottlesURL)
+	superviseVars = []string{varHome, varUser, varWorkspace, varPromptFile, varLabel, varBanner, varSuperviseURL}
+	superviseArgs = []string{varHome, varUser, varWorkspace, varPromptFile, varSuperviseURL}
+	bottlesVars   = []string{varHome, varUser, varWorkspace, varPromptFile, varLabel, varBanner, varBottlesURL}
+	bottlesArgs   = []string{varHome, varUser, varWorkspace, varPromptFile, varBottlesURL}
 )
 
 // checkTemplate reports why text is no template of the allowed variables.
