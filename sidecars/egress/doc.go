@@ -5,10 +5,14 @@
 // Lives here: strict reading of request heads (guard, head), host and port
 // parsing (authority), the policy as a pure function (policy), address
 // classification and the one place that dials (address, dial), forwarding of
-// HTTP/1.1 and HTTP/2 (forward), the WebSocket tunnel (upgrade), refusals and
-// the decision log (refuse, journal). Does not live here: how the listener
-// came to be (backend), where routes and tokens come from (provision), how
-// certificates are made (sidecars/ca).
+// HTTP/1.1 and HTTP/2 (forward), the WebSocket tunnel (upgrade), what bodies go
+// through on their way (stage), credentials and the pinning of hosts to them
+// (credential, pin), their way back in answers (echo, coding), budgets and rules
+// for answers (budget, answer), the change of policy while requests run
+// (generation, ending), refusals and the decision log (refuse, journal). Does
+// not live here: how the listener came to be (backend), where routes and tokens
+// come from (provision), how certificates are made (sidecars/ca), how secrets
+// are found (sidecars/scrub, sidecars/dlp).
 //
 // # What holds for every request
 //
