@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -163,7 +164,7 @@ func (b *bottle) run(t *testing.T, cmd backend.Command, stdin string) (string, i
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), commandTime)
 	defer cancel()
-	var out strings.Builder
+	var out joined // the two streams are written at once
 	streams := backend.Streams{Stdout: &out, Stderr: &out}
 	if stdin != "" {
 		streams.Stdin = strings.NewReader(stdin)
@@ -173,6 +174,25 @@ func (b *bottle) run(t *testing.T, cmd backend.Command, stdin string) (string, i
 		t.Fatalf("%q: %v, %s: %s", cmd.Argv, err, res.Status.StartError, out.String())
 	}
 	return out.String(), res.Status.Code
+}
+
+// joined is what several streams say, in the order of arrival.
+type joined struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write implements io.Writer.
+func (j *joined) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *joined) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
 }
 
 // sh runs a script as the agent, which has to end well, and returns what it
