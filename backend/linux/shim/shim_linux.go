@@ -95,7 +95,8 @@ func Main() int {
 }
 
 // forget gives memory back that secrets passed through. What the JSON encoder
-// keeps for its next use is gone after a second collection.
+// keeps for its next use is gone after a second collection, but for a piece that
+// the runtime has put to another use meanwhile: best effort.
 func forget() {
 	debug.FreeOSMemory()
 	debug.FreeOSMemory()
