@@ -211,6 +211,7 @@ func (m *Manager) receive(ctx context.Context, engine backend.Backend, id backen
 // stream runs a copy out of the guest and hands its bytes to use. The error is
 // that of the side that failed first.
 func stream(ctx context.Context, engine backend.Backend, id backend.ID, guest string, use func(context.Context, io.Reader) error) (backend.CopyReport, error) {
+	caller := ctx // it ends before what is made from it, and then the guest's side may end first
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r, w, err := newPipe()
@@ -229,7 +230,7 @@ func stream(ctx context.Context, engine backend.Backend, id backend.ID, guest st
 	stop := context.AfterFunc(ctx, func() { _ = r.Close() })
 	defer stop()
 	useErr := use(ctx, r)
-	ended := ctx.Err()
+	ended := caller.Err()
 	if useErr == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(r, maxTrailer))
 	} else {
@@ -239,7 +240,7 @@ func stream(ctx context.Context, engine backend.Backend, id backend.ID, guest st
 	guestErr := <-packErr
 	switch {
 	case ended != nil:
-		return packed, context.Cause(ctx)
+		return packed, context.Cause(caller)
 	case useErr != nil && (guestErr == nil || !errors.Is(useErr, guestErr) && !errors.Is(useErr, archive.ErrTruncated)):
 		return packed, useErr
 	}

@@ -41,11 +41,11 @@ func TestServes(t *testing.T) {
 		if status, body := get(b.guest(), "http://other.test/"); status != 403 {
 			t.Errorf("a host without a route: %d %q, want 403", status, body)
 		}
-		log := readAll(t, filepath.Join(b.dir, sidecars.LogDir, sidecars.EgressLog))
+		// What is allowed is written when it has ended, a moment after its answer.
 		for _, want := range []string{`"host":"up.test"`, `"host":"other.test"`, `"verdict":"deny"`} {
-			if !strings.Contains(log, want) {
-				t.Errorf("the decision log lacks %s: %s", want, log)
-			}
+			eventually(t, "the decision log has "+want, func() bool {
+				return strings.Contains(readAll(t, filepath.Join(b.dir, sidecars.LogDir, sidecars.EgressLog)), want)
+			})
 		}
 	})
 	t.Run("walls", func(t *testing.T) { b.checkWalls(t) })
