@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"regexp"
 	"strconv"
@@ -178,6 +179,22 @@ type Endpoints struct {
 	Bottles   string `json:"bottles,omitempty"` // of the MCP server for bottles that launch bottles
 	// NoProxy lists hosts and addresses that must bypass the proxy besides loopback.
 	NoProxy []string `json:"no_proxy,omitempty"`
+}
+
+// EndpointsAt are the services at an address of their own ports, as the agent
+// sees them.
+func EndpointsAt(address string, services []sidecars.Service) Endpoints {
+	var e Endpoints
+	for _, svc := range services {
+		url := "http://" + net.JoinHostPort(address, strconv.Itoa(svc.Port()))
+		switch svc {
+		case sidecars.Egress:
+			e.Egress = url
+		case sidecars.Bottles:
+			e.Bottles = url + sidecars.BottlesPath
+		}
+	}
+	return e
 }
 
 // ImageSpec says what a guest's root filesystem is made from. The zero value is

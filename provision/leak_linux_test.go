@@ -22,10 +22,8 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/backend/linux"
 	"github.com/bottle-mcp/bottle-mcp/provision"
-	"github.com/bottle-mcp/bottle-mcp/provision/selftest"
-	"github.com/bottle-mcp/bottle-mcp/provision/setup"
+	"github.com/bottle-mcp/bottle-mcp/provision/provisiontest"
 	"github.com/bottle-mcp/bottle-mcp/provision/state"
-	"github.com/bottle-mcp/bottle-mcp/provision/trust"
 )
 
 // init keeps the main goroutine on the main thread, as it is where the product
@@ -34,17 +32,8 @@ func init() { runtime.LockOSThread() } //nolint:gochecknoinits // see above
 
 // TestMain makes the test program what the linux backend starts.
 func TestMain(m *testing.M) {
-	args := os.Args[1:]
-	if handled, code := linux.Hidden(args); handled {
+	if handled, code := provisiontest.Hidden(os.Args[1:]); handled {
 		os.Exit(code)
-	}
-	switch {
-	case slices.Equal(args, []string{"guest", "selftest"}):
-		os.Exit(selftest.GuestMain(context.Background(), os.Stdin, os.Stdout))
-	case slices.Equal(args, setup.Argv()[1:]):
-		os.Exit(setup.GuestMain(os.Stdin, os.Stdout))
-	case slices.Equal(args, trust.DoctorArgv()[1:]):
-		os.Exit(trust.DoctorMain(context.Background(), os.Stdout))
 	}
 	os.Exit(m.Run())
 }

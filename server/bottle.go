@@ -55,7 +55,7 @@ func (s *Server) ServeBottle(ctx context.Context, cfg BottleConfig) error {
 		server: s, who: provision.Principal{Kind: provision.Guest, Bottle: string(cfg.Bottle)},
 		sessions: newSessions(bottleSessions, bottleIdle), maxBody: int64(s.limits.MaxMessage),
 	}
-	gate := &bottleGate{next: e, token: cfg.Token, slots: make(chan struct{}, bottleRequests)}
+	gate := &bottleGate{next: newTurnstile(bottleRequests, e), token: cfg.Token}
 	return s.serveWeb(ctx, website{listener: cfg.Listener, gate: gate, endpoint: e, drain: bottleDrain})
 }
 
@@ -64,7 +64,6 @@ func (s *Server) ServeBottle(ctx context.Context, cfg BottleConfig) error {
 type bottleGate struct {
 	next  http.Handler
 	token [sha256.Size]byte
-	slots chan struct{}
 }
 
 // ServeHTTP implements http.Handler.
@@ -79,13 +78,6 @@ func (g *bottleGate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.RequestURI != sidecars.BottlesPath:
 		http.Error(w, "nothing is here; the endpoint is "+sidecars.BottlesPath, http.StatusNotFound)
 	default:
-		select {
-		case g.slots <- struct{}{}:
-			defer func() { <-g.slots }()
-			g.next.ServeHTTP(w, r)
-		default:
-			w.Header().Set("Retry-After", "1")
-			http.Error(w, "too many requests at once; retry later", http.StatusServiceUnavailable)
-		}
+		g.next.ServeHTTP(w, r)
 	}
 }

@@ -20,16 +20,14 @@ type gate struct {
 	token   [sha256.Size]byte
 	origins []string
 	hosts   []string
-	slots   chan struct{}
 }
 
 func newGate(cfg HTTPConfig, next http.Handler) *gate {
 	return &gate{
-		next:    next,
+		next:    newTurnstile(cfg.MaxConcurrent, next),
 		token:   digest(cfg.Token),
 		origins: lowered(cfg.AllowedOrigins),
 		hosts:   lowered(cfg.AllowedHosts),
-		slots:   make(chan struct{}, cfg.MaxConcurrent),
 	}
 }
 
@@ -64,15 +62,26 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("WWW-Authenticate", challenge)
 		http.Error(w, "a bearer token is needed; send the one in the server's token file as: Authorization: Bearer TOKEN", http.StatusUnauthorized)
 	default:
-		g.admit(w, r)
+		g.next.ServeHTTP(w, r)
 	}
 }
 
-func (g *gate) admit(w http.ResponseWriter, r *http.Request) {
+// turnstile lets so many requests at once through to next.
+type turnstile struct {
+	next  http.Handler
+	slots chan struct{}
+}
+
+func newTurnstile(slots int, next http.Handler) *turnstile {
+	return &turnstile{next: next, slots: make(chan struct{}, slots)}
+}
+
+// ServeHTTP implements http.Handler.
+func (t *turnstile) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	select {
-	case g.slots <- struct{}{}:
-		defer func() { <-g.slots }()
-		g.next.ServeHTTP(w, r)
+	case t.slots <- struct{}{}:
+		defer func() { <-t.slots }()
+		t.next.ServeHTTP(w, r)
 	default:
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "too many requests at once; retry later", http.StatusServiceUnavailable)

@@ -66,7 +66,7 @@ func TestCrash(t *testing.T) {
 // TestCrashMidLaunch kills the shim between sidecar and agent.
 func TestCrashMidLaunch(t *testing.T) {
 	b := newBackend(t)
-	startSidecar(t, b, "half", time.Now().Add(time.Minute))
+	startSidecar(t, b, sidecarSpec(t, b, "half"))
 	st, err := b.readState("half")
 	if err != nil {
 		t.Fatal(err)

@@ -50,7 +50,12 @@ func newBackend(t *testing.T) *Backend {
 // start launches a bottle without routes and removes it with the test.
 func start(t *testing.T, b *Backend, id backend.ID) {
 	t.Helper()
-	startSidecar(t, b, id, time.Now().Add(time.Minute))
+	startSidecar(t, b, sidecarSpec(t, b, id))
+	startAgent(t, b, id)
+}
+
+func startAgent(t *testing.T, b *Backend, id backend.ID) {
+	t.Helper()
 	_, err := b.StartAgent(t.Context(), backend.AgentSpec{ID: id, Env: []string{
 		"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + backend.AgentHome,
 	}})
@@ -59,25 +64,31 @@ func start(t *testing.T, b *Backend, id backend.ID) {
 	}
 }
 
-func startSidecar(t *testing.T, b *Backend, id backend.ID, expires time.Time) {
+// sidecarSpec is a bottle's sidecar without routes, for a minute.
+func sidecarSpec(t *testing.T, b *Backend, id backend.ID) backend.SidecarSpec {
 	t.Helper()
 	cert, key, err := ca.NewAuthority(string(id), time.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return backend.SidecarSpec{
+		ID: id, Owner: b.cfg.Owner, Services: []sidecars.Service{sidecars.Egress},
+		Config:  sidecars.Config{Bottle: string(id), Routes: []sidecars.Route{}, CACert: string(cert)},
+		Secrets: sidecars.Secrets{CAKey: key}, Expires: time.Now().Add(time.Minute),
+	}
+}
+
+// startSidecar starts a sidecar that is removed with the test.
+func startSidecar(t *testing.T, b *Backend, spec backend.SidecarSpec) {
+	t.Helper()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		if err := b.Remove(ctx, id); err != nil {
+		if err := b.Remove(ctx, spec.ID); err != nil {
 			t.Errorf("Remove: %v", err)
 		}
 	})
-	_, err = b.StartSidecar(t.Context(), backend.SidecarSpec{
-		ID: id, Owner: b.cfg.Owner, Services: []sidecars.Service{sidecars.Egress},
-		Config:  sidecars.Config{Bottle: string(id), Routes: []sidecars.Route{}, CACert: string(cert)},
-		Secrets: sidecars.Secrets{CAKey: key}, Expires: expires,
-	})
-	if err != nil {
+	if _, err := b.StartSidecar(t.Context(), spec); err != nil {
 		t.Fatalf("StartSidecar: %v", err)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
@@ -52,7 +51,7 @@ func (b *Backend) StartSidecar(ctx context.Context, spec backend.SidecarSpec) (b
 	if err := b.startShim(ctx, spec, dir); err != nil {
 		return backend.Endpoints{}, errors.Join(explain(err), b.sweep(dir))
 	}
-	return endpoints(spec.Services), nil
+	return backend.EndpointsAt("127.0.0.1", spec.Services), nil
 }
 
 // services are those that sidecars here can have.
@@ -80,20 +79,6 @@ func checkServices(spec backend.SidecarSpec) error {
 		}
 	}
 	return nil
-}
-
-func endpoints(services []sidecars.Service) backend.Endpoints {
-	var e backend.Endpoints
-	for _, svc := range services {
-		url := "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(svc.Port()))
-		switch svc {
-		case sidecars.Egress:
-			e.Egress = url
-		case sidecars.Bottles:
-			e.Bottles = url + sidecars.BottlesPath
-		}
-	}
-	return e
 }
 
 // startShim gives a shim its orders over the unnamed socket.

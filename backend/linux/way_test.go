@@ -3,7 +3,6 @@
 package linux
 
 import (
-	"context"
 	"net"
 	"net/http"
 	"os"
@@ -11,11 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
-	"github.com/bottle-mcp/bottle-mcp/sidecars/ca"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
 
@@ -71,27 +68,9 @@ func shortDir(t *testing.T) string {
 
 func startLeading(t *testing.T, b *Backend, id backend.ID, socket string) {
 	t.Helper()
-	cert, key, err := ca.NewAuthority(string(id), time.Now().Add(time.Hour))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := b.Remove(ctx, id); err != nil {
-			t.Errorf("Remove: %v", err)
-		}
-	})
-	_, err = b.StartSidecar(t.Context(), backend.SidecarSpec{
-		ID: id, Owner: b.cfg.Owner, Services: []sidecars.Service{sidecars.Egress, sidecars.Bottles},
-		Config:  sidecars.Config{Bottle: string(id), Routes: []sidecars.Route{}, CACert: string(cert)},
-		Secrets: sidecars.Secrets{CAKey: key, BottlesToken: secret.New("of-the-bottle")}, Expires: time.Now().Add(time.Minute),
-		HostSocket: socket,
-	})
-	if err == nil {
-		_, err = b.StartAgent(t.Context(), backend.AgentSpec{ID: id, Env: []string{"PATH=/usr/bin:/bin", "HOME=" + backend.AgentHome}})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	spec := sidecarSpec(t, b, id)
+	spec.Services = append(spec.Services, sidecars.Bottles)
+	spec.Secrets.BottlesToken, spec.HostSocket = secret.New("of-the-bottle"), socket
+	startSidecar(t, b, spec)
+	startAgent(t, b, id)
 }

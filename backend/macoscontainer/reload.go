@@ -2,7 +2,6 @@ package macoscontainer
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 	"github.com/bottle-mcp/bottle-mcp/backend/command"
-	"github.com/bottle-mcp/bottle-mcp/backend/macoscontainer/cli"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/pid1"
 )
@@ -95,25 +93,13 @@ func (b *Backend) replaceConfig(ctx context.Context, id backend.ID, dir string, 
 }
 
 func (b *Backend) tellReload(ctx context.Context, id backend.ID, digest string) error {
-	stdout, stderr := command.NewTail(maxReport), command.NewTail(maxReport)
-	res, err := b.cli.Exec(ctx, cli.ExecRequest{
-		Container: roleSidecar.name(id), Argv: append([]string{sidecarBinary}, pid1.ReloadArgs(digest, b.scaled(readyTimeout))...), UID: 0, GID: 0,
-		Stdout: stdout, Stderr: stderr,
-	})
-	if err == nil && res.Failure != nil {
-		err = res.Failure
-	}
-	if err != nil {
-		return err
-	}
-	var report pid1.Report
-	if err := json.Unmarshal(stdout.Bytes(), &report); err != nil {
-		return fmt.Errorf("its sidecar's answer is not understood: %.200q, %.200q: %w", stdout, stderr, err)
-	}
+	report, code, err := b.askSidecar(ctx, id, pid1.ReloadArgs(digest, b.scaled(readyTimeout)))
 	switch {
+	case err != nil:
+		return err
 	case report.ReloadError != "":
 		return errors.New(command.Printable(report.ReloadError, maxReport))
-	case res.Code != 0 || report.Error != "" || report.Bottle != string(id) || report.Config != digest:
+	case code != 0 || report.Error != "" || report.Bottle != string(id) || report.Config != digest:
 		return fmt.Errorf("its sidecar does not say that the policy is in force: %s", command.Printable(report.Error, maxReport))
 	}
 	return nil

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -286,48 +285,41 @@ func (b *Backend) awaitReady(ctx context.Context, r *record) error {
 		return b.openSockets(r)
 	}
 	r.SidecarAddress = internalAddress(c, r.ID)
-	r.Endpoints = endpoints(r.SidecarAddress, r.Services)
+	r.Endpoints = backend.EndpointsAt(r.SidecarAddress, r.Services)
 	r.Endpoints.NoProxy = []string{r.SidecarAddress}
 	return nil
 }
 
-// endpoints are the services at an address, as the agent sees them.
-func endpoints(address string, services []sidecars.Service) backend.Endpoints {
-	var e backend.Endpoints
-	for _, svc := range services {
-		url := "http://" + net.JoinHostPort(address, strconv.Itoa(svc.Port()))
-		switch svc {
-		case sidecars.Egress:
-			e.Egress = url
-		case sidecars.Bottles:
-			e.Bottles = url + sidecars.BottlesPath
-		}
+// ready asks the daemons from inside.
+func (b *Backend) ready(ctx context.Context, id backend.ID) error {
+	report, code, err := b.askSidecar(ctx, id, pid1.ReadyArgs(b.scaled(readyTimeout)/2))
+	if err != nil {
+		return err
 	}
-	return e
+	if code != 0 || !report.Ready || report.Bottle != string(id) {
+		return fmt.Errorf("its daemons do not answer: %v %s", report.Services, command.Printable(report.Error, maxReport))
+	}
+	return nil
 }
 
-// ready asks the daemons from inside. The answer is the sidecar's own word, in
-// its own form: that the question could be asked is none.
-func (b *Backend) ready(ctx context.Context, id backend.ID) error {
+// askSidecar runs one of the sidecar's own verbs inside of it. The answer is the
+// sidecar's own word, in its own form: that the question could be asked is none.
+func (b *Backend) askSidecar(ctx context.Context, id backend.ID, args []string) (report pid1.Report, code int, err error) {
 	stdout, stderr := command.NewTail(maxReport), command.NewTail(maxReport)
 	res, err := b.cli.Exec(ctx, cli.ExecRequest{
-		Container: roleSidecar.name(id), Argv: append([]string{sidecarBinary}, pid1.ReadyArgs(b.scaled(readyTimeout)/2)...), UID: 0, GID: 0,
+		Container: roleSidecar.name(id), Argv: append([]string{sidecarBinary}, args...), UID: 0, GID: 0,
 		Stdout: stdout, Stderr: stderr,
 	})
 	if err == nil && res.Failure != nil {
 		err = res.Failure
 	}
 	if err != nil {
-		return err
+		return report, 0, err
 	}
-	var report pid1.Report
 	if err := json.Unmarshal(stdout.Bytes(), &report); err != nil {
-		return fmt.Errorf("its answer is not understood: %.200q, %.200q: %w", stdout, stderr, err)
+		return report, 0, fmt.Errorf("the sidecar's answer is not understood: %.200q, %.200q: %w", stdout, stderr, err)
 	}
-	if res.Code != 0 || !report.Ready || report.Bottle != string(id) {
-		return fmt.Errorf("its daemons do not answer: %v %s", report.Services, command.Printable(report.Error, maxReport))
-	}
-	return nil
+	return report, res.Code, nil
 }
 
 // maxReport bounds what a sidecar says of itself.

@@ -51,7 +51,7 @@ func (b *Backend) openSockets(r *record) error {
 			return err
 		}
 	}
-	r.Endpoints = endpoints("127.0.0.1", r.Services)
+	r.Endpoints = backend.EndpointsAt("127.0.0.1", r.Services)
 	return nil
 }
 

@@ -21,21 +21,8 @@ import (
 )
 
 func newLedger(c *cli) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "ledger",
-		Short: "Verify, read and export what bottles asked of the outside",
-
-		SuggestionsMinimumDistance: 2,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			return unknownVerb(cmd, args[0])
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newLedgerVerify(c), newLedgerTail(c), newLedgerExport(c))
-	return cmd
+	return verbs(&cobra.Command{Use: "ledger", Short: "Verify, read and export what bottles asked of the outside"},
+		newLedgerVerify(c), newLedgerTail(c), newLedgerExport(c))
 }
 
 // ledgerSource is where a ledger is: a bottle's, or files that were named.

@@ -46,21 +46,8 @@ type shownManifest struct {
 }
 
 func newManifest(c *cli) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "manifest",
-		Short: "Check and show what bottles and agents may do",
-
-		SuggestionsMinimumDistance: 2,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			return unknownVerb(cmd, args[0])
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newManifestCheck(c), newManifestShow(c), newManifestExplain(c), newManifestSchema(c))
-	return cmd
+	return verbs(&cobra.Command{Use: "manifest", Short: "Check and show what bottles and agents may do"},
+		newManifestCheck(c), newManifestShow(c), newManifestExplain(c), newManifestSchema(c))
 }
 
 func newManifestCheck(c *cli) *cobra.Command {

@@ -24,21 +24,8 @@ type mcpOptions struct {
 }
 
 func newMCP(c *cli) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "mcp",
-		Short: "Put this server into the configuration of agent hosts",
-
-		SuggestionsMinimumDistance: 2,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			return unknownVerb(cmd, args[0])
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newMCPInstall(c), newMCPUninstall(c), newMCPList(c))
-	return cmd
+	return verbs(&cobra.Command{Use: "mcp", Short: "Put this server into the configuration of agent hosts"},
+		newMCPInstall(c), newMCPUninstall(c), newMCPList(c))
 }
 
 func newMCPInstall(c *cli) *cobra.Command {

@@ -46,17 +46,9 @@ func newRoot(c *cli) *cobra.Command {
 whose only way out is a proxy that denies by default and holds the secrets.
 
 Agent hosts start 'bottle-mcp serve'. People start with 'bottle-mcp probe'.`,
-		SuggestionsMinimumDistance: 2,
 
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			return unknownVerb(cmd, args[0])
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef(verbOf(cmd), "%w", err)
@@ -64,11 +56,24 @@ Agent hosts start 'bottle-mcp serve'. People start with 'bottle-mcp probe'.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&c.logLevel, "log-level", "", "debug, info, warn or error (default warn; serve: info)")
 	flags.StringVar(&c.stateDir, "state-dir", "", "where bottles keep their state (default $XDG_STATE_HOME/bottle-mcp)")
-	root.AddCommand(
+	return verbs(root,
 		newServe(c), newProbe(c), newDoctor(c), newRun(c), newInit(c),
-		newList(c), newLedger(c), newCleanup(c), newManifest(c), newMCP(c), newVersion(c), newFetch(c),
-	)
-	return root
+		newList(c), newLedger(c), newCleanup(c), newManifest(c), newMCP(c), newVersion(c), newFetch(c))
+}
+
+// verbs makes cmd a command that does nothing itself: it holds others, shows its
+// help without one of them, and suggests one for a name that none has.
+func verbs(cmd *cobra.Command, below ...*cobra.Command) *cobra.Command {
+	cmd.SuggestionsMinimumDistance = 2
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		return unknownVerb(cmd, args[0])
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	cmd.AddCommand(below...)
+	return cmd
 }
 
 // verbOf is the verb as it is typed, such as "manifest check"; "" for the root.

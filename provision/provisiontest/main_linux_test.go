@@ -1,21 +1,15 @@
 package provisiontest
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"runtime"
-	"slices"
 	"testing"
 	"time"
 
-	"github.com/bottle-mcp/bottle-mcp/backend/linux"
 	"github.com/bottle-mcp/bottle-mcp/evals/applecontainer/world"
-	"github.com/bottle-mcp/bottle-mcp/provision/selftest"
-	"github.com/bottle-mcp/bottle-mcp/provision/setup"
-	"github.com/bottle-mcp/bottle-mcp/provision/trust"
 )
 
 // init keeps the main goroutine on the main thread, as it is where the product
@@ -26,17 +20,10 @@ func init() { runtime.LockOSThread() } //nolint:gochecknoinits // see above
 // tests in a world of their own when the stand-in is asked for.
 func TestMain(m *testing.M) {
 	args := os.Args[1:]
-	if handled, code := linux.Hidden(args); handled {
+	if handled, code := Hidden(args); handled {
 		os.Exit(code)
 	}
-	switch {
-	case slices.Equal(args, []string{"guest", "selftest"}):
-		os.Exit(selftest.GuestMain(context.Background(), os.Stdin, os.Stdout))
-	case slices.Equal(args, setup.Argv()[1:]):
-		os.Exit(setup.GuestMain(os.Stdin, os.Stdout))
-	case slices.Equal(args, trust.DoctorArgv()[1:]):
-		os.Exit(trust.DoctorMain(context.Background(), os.Stdout))
-	case len(args) == 2 && args[0] == "fetch":
+	if len(args) == 2 && args[0] == "fetch" {
 		os.Exit(fetch(args[1]))
 	}
 	os.Exit(world.TestMain(m.Run, world.Options{}))

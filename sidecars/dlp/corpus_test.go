@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bottle-mcp/bottle-mcp/sidecars/encoded"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
 
@@ -105,7 +106,7 @@ func knownDresses() []encoding {
 	}
 	return append(encodings(),
 		encoding{"raw", func(s string) string { return s }, false},
-		encoding{"reversed", reversed, false},
+		encoding{"reversed", encoded.Reversed, false},
 		encoding{"rot13", func(s string) string { return strings.Map(rot13, s) }, false},
 		encoding{"base58", base58, false},
 		encoding{"spaced", separated(" "), false},
@@ -118,7 +119,7 @@ func knownDresses() []encoding {
 		encoding{"in string literals", func(s string) string { return s[:7] + `" + "` + s[7:] }, false},
 		encoding{"base64, second alignment", func(s string) string { return base64.StdEncoding.EncodeToString([]byte("a" + s + "z")) }, false},
 		encoding{"base64, third alignment", func(s string) string { return base64.StdEncoding.EncodeToString([]byte("ab" + s + "z")) }, false},
-		encoding{"hex with colons", func(s string) string { return each(s, "%02x:") }, false},
+		encoding{"hex with colons", func(s string) string { return encoded.Each(s, "%02x:") }, false},
 		encoding{"in capitals", strings.ToUpper, false},
 		encoding{"cut over JSON", func(s string) string { return s[:9] + `", "second": "` + s[9:] }, false},
 	)

@@ -17,6 +17,7 @@ import (
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/bottle-mcp/bottle-mcp/sidecars/encoded"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
 
@@ -49,16 +50,16 @@ func encodings() []encoding {
 		{"base32 lower", func(s string) string { return strings.ToLower(base32.StdEncoding.EncodeToString([]byte(s))) }, false},
 		{"hex", func(s string) string { return hex.EncodeToString([]byte(s)) }, false},
 		{"hex upper", func(s string) string { return strings.ToUpper(hex.EncodeToString([]byte(s))) }, false},
-		{"percent", func(s string) string { return each(s, "%%%02X") }, false},
+		{"percent", func(s string) string { return encoded.Each(s, "%%%02X") }, false},
 		{"query", url.QueryEscape, false},
-		{"json", func(s string) string { return each(s, `\u%04x`) }, false},
+		{"json", func(s string) string { return encoded.Each(s, `\u%04x`) }, false},
 		{"one character in json", func(s string) string { return fmt.Sprintf(`%s\u%04x%s`, s[:3], s[3], s[4:]) }, false},
-		{"hex escapes", func(s string) string { return each(s, `\x%02x`) }, false},
-		{"octal", func(s string) string { return each(s, `\%03o`) }, false},
-		{"html", func(s string) string { return each(s, "&#%d;") }, false},
-		{"html hex", func(s string) string { return each(s, "&#x%X;") }, false},
-		{"utf-16 little endian", func(s string) string { return each(s, "%c\x00") }, true},
-		{"utf-16 big endian", func(s string) string { return each(s, "\x00%c") }, true},
+		{"hex escapes", func(s string) string { return encoded.Each(s, `\x%02x`) }, false},
+		{"octal", func(s string) string { return encoded.Each(s, `\%03o`) }, false},
+		{"html", func(s string) string { return encoded.Each(s, "&#%d;") }, false},
+		{"html hex", func(s string) string { return encoded.Each(s, "&#x%X;") }, false},
+		{"utf-16 little endian", func(s string) string { return encoded.Each(s, "%c\x00") }, true},
+		{"utf-16 big endian", func(s string) string { return encoded.Each(s, "\x00%c") }, true},
 		{"gzip", compressed(func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }), true},
 		{"zlib", compressed(func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }), true},
 		{"brotli", compressed(func(w io.Writer) io.WriteCloser { return brotli.NewWriter(w) }), true},

@@ -4,12 +4,13 @@ import (
 	"encoding/base32"
 	"encoding/base64"
 	"encoding/hex"
-	"fmt"
 	"html"
 	"math/big"
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/bottle-mcp/bottle-mcp/sidecars/encoded"
 )
 
 // form is one dress of a known secret.
@@ -44,51 +45,31 @@ type dress struct{ kind, text string }
 func dresses(secret string) []dress {
 	all := []dress{
 		{"raw", secret},
-		{"reversed", reversed(secret)},
+		{"reversed", encoded.Reversed(secret)},
 		{"hex", hex.EncodeToString([]byte(secret))},
 		{"rot13", strings.Map(rot13, secret)},
 		{"base58", base58(secret)},
 		{"url", url.QueryEscape(secret)},
-		{"url", each(secret, "%%%02x")},
-		{"json", each(secret, `\u%04x`)},
-		{"json", each(secret, `\x%02x`)},
+		{"url", encoded.Each(secret, "%%%02x")},
+		{"json", encoded.Each(secret, `\u%04x`)},
+		{"json", encoded.Each(secret, `\x%02x`)},
 		{"html", html.EscapeString(secret)},
-		{"html", each(secret, "&#%d;")},
-		{"html", each(secret, "&#x%x;")},
-		{"octal", each(secret, `\%03o`)},
+		{"html", encoded.Each(secret, "&#%d;")},
+		{"html", encoded.Each(secret, "&#x%x;")},
+		{"octal", encoded.Each(secret, `\%03o`)},
 	}
 	all = append(all, shifted(secret, "base64", base64.RawStdEncoding.EncodeToString, 3, 6)...)
-	all = append(all, shifted(reversed(secret), "base64 of reversed", base64.RawStdEncoding.EncodeToString, 3, 6)...)
+	all = append(all, shifted(encoded.Reversed(secret), "base64 of reversed", base64.RawStdEncoding.EncodeToString, 3, 6)...)
 	return append(all, shifted(secret, "base32", base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString, 5, 5)...)
 }
 
-// shifted is what an encoding of bits-sized digits makes of the secret inside a
-// longer text: digits that it shares with its neighbours are left out.
+// shifted are the forms that an encoding has of the secret inside of a longer text.
 func shifted(secret, kind string, encode func([]byte) string, group, bits int) []dress {
 	var all []dress
-	for shift := range group {
-		text := encode([]byte(strings.Repeat("\x00", shift) + secret))
-		from := (shift*8 + bits - 1) / bits
-		to := (shift + len(secret)) * 8 / bits
-		if from < to {
-			all = append(all, dress{kind, text[from:to]})
-		}
+	for _, text := range encoded.Shifted(secret, encode, group, bits) {
+		all = append(all, dress{kind, text})
 	}
 	return all
-}
-
-func reversed(s string) string {
-	b := []byte(s)
-	slices.Reverse(b)
-	return string(b)
-}
-
-func each(s, format string) string {
-	var b strings.Builder
-	for i := range len(s) {
-		fmt.Fprintf(&b, format, s[i])
-	}
-	return b.String()
 }
 
 func rot13(r rune) rune {

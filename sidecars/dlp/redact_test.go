@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bottle-mcp/bottle-mcp/sidecars/encoded"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
 
@@ -55,7 +56,7 @@ func TestRedact(t *testing.T) {
 		{"two tokens and a known secret", `{"a": "` + token + `", "b": ["` + token + `", "` + known + `"]}`},
 		{"a known secret in pieces", `["` + known[:10] + `", "` + known[10:] + `"]`},
 		{"encoded", `{"file": "` + base64.StdEncoding.EncodeToString([]byte("x "+token)) + `"}`},
-		{"escaped", `{"file": "` + each(token, `\u%04x`) + `"}`},
+		{"escaped", `{"file": "` + encoded.Each(token, `\u%04x`) + `"}`},
 		{"a key in JSON", `{"private_key": ` + quoted(t, g.pem("private_key")) + `}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

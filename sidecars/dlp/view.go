@@ -47,12 +47,7 @@ func (v *view) reset(s *Scanner, j *job, to sink) {
 
 // write reads on.
 func (v *view) write(p []byte) {
-	for len(p) > blockSize {
-		v.take(p[:blockSize])
-		v.decode(false)
-		p = p[blockSize:]
-	}
-	if len(p) > 0 {
+	if p = v.blocks(p); len(p) > 0 {
 		v.take(p)
 		v.decode(false)
 	}
@@ -60,16 +55,21 @@ func (v *view) write(p []byte) {
 
 // close reads the end of the text and decides what is still open.
 func (v *view) close(p []byte) {
+	if p = v.blocks(p); len(p) > 0 {
+		v.take(p)
+	}
+	v.advance(true)
+	v.decode(true)
+}
+
+// blocks reads all but the last block and returns that.
+func (v *view) blocks(p []byte) []byte {
 	for len(p) > blockSize {
 		v.take(p[:blockSize])
 		v.decode(false)
 		p = p[blockSize:]
 	}
-	if len(p) > 0 {
-		v.take(p)
-	}
-	v.advance(true)
-	v.decode(true)
+	return p
 }
 
 // take reads a block.

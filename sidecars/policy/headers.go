@@ -42,18 +42,10 @@ func CarriesCredential(name string) bool {
 // checkHeaderName refuses what cannot be compared, or what a rule on it would
 // not mean.
 func checkHeaderName(name string) error {
-	if name == "" || len(name) > 128 {
-		return errors.New("a header's name must have 1 to 128 characters")
-	}
-	for _, c := range []byte(name) {
-		if !isToken(c) {
-			return errors.New("a header's name may hold letters, digits and !#$%&'*+-.^_`|~ only")
-		}
-	}
-	folded := http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
+	folded, err := travellingHeader(name)
 	switch {
-	case HopByHop(folded):
-		return errors.New("this header concerns the connection to the proxy and does not travel on")
+	case err != nil:
+		return err
 	case CarriesCredential(folded), folded == "Cookie", folded == "Set-Cookie":
 		return errors.New("a credential has no place in a policy, which everybody may read; inject it with auth")
 	case folded == "Host" || folded == "Content-Length":
@@ -62,6 +54,24 @@ func checkHeaderName(name string) error {
 		return fmt.Errorf("this header replaces the method or path to some servers; use methods and paths")
 	}
 	return nil
+}
+
+// travellingHeader refuses what is no header, or none that reaches the server. It
+// gives the name as servers read it that do not tell "_" from "-".
+func travellingHeader(name string) (folded string, err error) {
+	if name == "" || len(name) > 128 {
+		return "", errors.New("a header's name must have 1 to 128 characters")
+	}
+	for _, c := range []byte(name) {
+		if !isToken(c) {
+			return "", errors.New("a header's name may hold letters, digits and !#$%&'*+-.^_`|~ only")
+		}
+	}
+	folded = http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
+	if HopByHop(folded) {
+		return "", errors.New("this header concerns the connection to the proxy and does not travel on")
+	}
+	return folded, nil
 }
 
 func isToken(c byte) bool {

@@ -101,18 +101,10 @@ func isWord(s string) bool {
 // CheckAuthHeader reports why a header, named in canonical form, cannot carry a
 // credential that the proxy adds.
 func CheckAuthHeader(name string) error {
-	if name == "" || len(name) > 128 {
-		return errors.New("a header's name must have 1 to 128 characters")
-	}
-	for _, c := range []byte(name) {
-		if !isToken(c) {
-			return errors.New("a header's name may hold letters, digits and !#$%&'*+-.^_`|~ only")
-		}
-	}
-	folded := http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
+	folded, err := travellingHeader(name)
 	switch {
-	case HopByHop(folded):
-		return errors.New("this header concerns the connection to the proxy and does not travel on")
+	case err != nil:
+		return err
 	case folded == "Cookie" || folded == "Set-Cookie":
 		return errors.New("a cookie holds more than one credential and cannot be replaced as a whole")
 	case folded == "Host", folded == "Expect", folded == "Accept-Encoding", strings.HasPrefix(folded, "Content-"), kindOf(folded) != plainHeader:

@@ -4,11 +4,12 @@ import (
 	"encoding/base32"
 	"encoding/base64"
 	"encoding/hex"
-	"fmt"
 	"html"
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/bottle-mcp/bottle-mcp/sidecars/encoded"
 )
 
 // form is one text that a secret can stand in, and what to write over it: a
@@ -37,28 +38,28 @@ func formsOf(secret string) []form {
 			}
 		}
 	}
-	add(starFiller, secret, strings.ToLower(secret), strings.ToUpper(secret), reversed(secret))
+	add(starFiller, secret, strings.ToLower(secret), strings.ToUpper(secret), encoded.Reversed(secret))
 	add(starFiller, escaped(secret)...)
 	digits := hex.EncodeToString([]byte(secret))
 	add(digitFiller, digits, strings.ToUpper(digits))
-	add(digitFiller, each(secret, "%%%02X"), each(secret, `\u%04x`))
+	add(digitFiller, encoded.Each(secret, "%%%02X"), encoded.Each(secret, `\u%04x`))
 	for _, encode := range base64Encodings() {
-		add(digitFiller, shifted(secret, encode, 3, 6)...)
+		add(digitFiller, encoded.Shifted(secret, encode, 3, 6)...)
 	}
 	if len(secret) >= longFrom {
 		return all
 	}
 	for _, format := range []string{"%%%02x", `\u%04X`, `\x%02x`, `\x%02X`, "&#%d;", "&#x%x;", "&#x%X;", `\%03o`} {
-		add(digitFiller, each(secret, format))
+		add(digitFiller, encoded.Each(secret, format))
 	}
 	for _, encode := range base64Encodings() {
-		add(digitFiller, shifted(reversed(secret), encode, 3, 6)...)
+		add(digitFiller, encoded.Shifted(encoded.Reversed(secret), encode, 3, 6)...)
 	}
 	// A header that was echoed whole, once more encoded.
-	for _, text := range shifted(secret, base64.RawStdEncoding.EncodeToString, 3, 6) {
-		add(digitFiller, shifted(text, base64.RawStdEncoding.EncodeToString, 3, 6)...)
+	for _, text := range encoded.Shifted(secret, base64.RawStdEncoding.EncodeToString, 3, 6) {
+		add(digitFiller, encoded.Shifted(text, base64.RawStdEncoding.EncodeToString, 3, 6)...)
 	}
-	add(digitFiller, shifted(secret, base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString, 5, 5)...)
+	add(digitFiller, encoded.Shifted(secret, base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString, 5, 5)...)
 	return all
 }
 
@@ -88,33 +89,4 @@ func lowerEscapes(s string) string {
 		}
 	}
 	return string(b)
-}
-
-// shifted is what an encoding of bits-sized digits makes of the secret inside of
-// a longer text: digits that it shares with its neighbours are left out.
-func shifted(secret string, encode func([]byte) string, group, bits int) []string {
-	var all []string
-	for shift := range group {
-		text := encode([]byte(strings.Repeat("\x00", shift) + secret))
-		from := (shift*8 + bits - 1) / bits
-		to := (shift + len(secret)) * 8 / bits
-		if from < to {
-			all = append(all, text[from:to])
-		}
-	}
-	return all
-}
-
-func reversed(s string) string {
-	b := []byte(s)
-	slices.Reverse(b)
-	return string(b)
-}
-
-func each(s, format string) string {
-	var b strings.Builder
-	for _, c := range []byte(s) {
-		_, _ = fmt.Fprintf(&b, format, c)
-	}
-	return b.String()
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bottle-mcp/bottle-mcp/sidecars/encoded"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
 
@@ -61,8 +62,8 @@ func encodings() map[string]func(string) string {
 		"HTML":            html.EscapeString,
 		"hex":             func(s string) string { return hex.EncodeToString([]byte(s)) },
 		"HEX":             func(s string) string { return strings.ToUpper(hex.EncodeToString([]byte(s))) },
-		"percent":         func(s string) string { return each(s, "%%%02X") },
-		"u escapes":       func(s string) string { return each(s, `\u%04x`) },
+		"percent":         func(s string) string { return encoded.Each(s, "%%%02X") },
+		"u escapes":       func(s string) string { return encoded.Each(s, `\u%04x`) },
 		"base64":          std,
 		"base64 url":      func(s string) string { return base64.URLEncoding.EncodeToString([]byte(s)) },
 		"base64 raw url":  func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) },
@@ -78,12 +79,12 @@ func encodings() map[string]func(string) string {
 // rare are looked for in short secrets only.
 func rare() map[string]func(string) string {
 	return map[string]func(string) string{
-		"reversed":     reversed,
+		"reversed":     encoded.Reversed,
 		"base32":       func(s string) string { return base32.StdEncoding.EncodeToString([]byte(s)) },
-		"x escapes":    func(s string) string { return each(s, `\x%02X`) },
-		"octal":        func(s string) string { return each(s, `\%03o`) },
-		"entities":     func(s string) string { return each(s, "&#%d;") },
-		"hex entities": func(s string) string { return each(s, "&#x%x;") },
+		"x escapes":    func(s string) string { return encoded.Each(s, `\x%02X`) },
+		"octal":        func(s string) string { return encoded.Each(s, `\%03o`) },
+		"entities":     func(s string) string { return encoded.Each(s, "&#%d;") },
+		"hex entities": func(s string) string { return encoded.Each(s, "&#x%x;") },
 		"base64 twice": func(s string) string {
 			return base64.StdEncoding.EncodeToString([]byte("a" + base64.StdEncoding.EncodeToString([]byte("xy"+s+"z")) + "bc"))
 		},
