@@ -285,3 +285,17 @@ func TestDigestKnowsFamilies(t *testing.T) {
 		t.Error("the same launch is another one a while later")
 	}
 }
+
+// TestChildOfNothing: a bottle without a way out names one of the operator's that
+// has one and a budget for it.
+func TestChildOfNothing(t *testing.T) {
+	b, _ := fullBed(t)
+	b.bottleFile("closed", "sub_bottles: {max: 1}")
+	b.bottleFile("open", "egress: {routes: [{host: a.example.com, budget: {requests: 5}}]}")
+	b.launch(LaunchRequest{ID: "closed", Bottles: []string{"closed"}})
+	_, err := b.planAs(guest("closed"), LaunchRequest{Bottles: []string{"open"}})
+	wantBeyond(t, err, "egress", "a.example.com")
+	if _, err := b.planAs(guest("closed"), LaunchRequest{}); err != nil {
+		t.Errorf("control: one like itself: %v", err)
+	}
+}

@@ -122,8 +122,10 @@ func deciders(child, parent *Policy, i int) ([]int, bool) {
 	host := child.routes[i].in.Host
 	suffix, wildcard := strings.CutPrefix(host, "*.")
 	if !wildcard {
-		j, ok := parent.Find(host)
-		return []int{j}, ok
+		if j, ok := parent.Find(host); ok {
+			return []int{j}, true
+		}
+		return nil, false
 	}
 	base, ok := parent.covering(suffix)
 	if !ok {

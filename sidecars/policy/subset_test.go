@@ -184,6 +184,16 @@ func TestBudgetsAddUp(t *testing.T) {
 			}
 		})
 	}
+	// What the parent does not decide is no Subset, and spends nothing of it.
+	elsewhere := compile(t, spend("elsewhere.test", 3), spend("*.elsewhere.test", 3))
+	for name, p := range map[string]*Policy{"parent": parent, "parent without routes": compile(t)} {
+		if got := Spend(elsewhere, p); len(got) > 0 {
+			t.Errorf("of a %s is spent %v", name, got)
+		}
+	}
+	if got := Spend(compile(t, spend("x.a.test", 3)), parent)["*.a.test"].Requests; got != 3 {
+		t.Errorf("control: spent are %d requests, want 3", got)
+	}
 	careless := newProver()
 	careless.spendFreely = true
 	if err := careless.subset(compile(t, tests[2].child...), parent); err != nil {
