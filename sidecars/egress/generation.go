@@ -114,11 +114,11 @@ func (p *Proxy) Reload(cfg sidecars.Config, secrets sidecars.Secrets) error {
 	if err != nil {
 		return fmt.Errorf("egress: %w", err)
 	}
-	p.journal.ledger.Policy(digest)
 	scrubber, err := newScrubber(tokens)
 	if err != nil {
 		return fmt.Errorf("egress: %w", err)
 	}
+	p.journal.ledger.Policy(digest) // nothing can fail any more
 	old := p.current.Load()
 	p.tokens = tokens
 	cut := p.running.change(func() *generation {

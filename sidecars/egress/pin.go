@@ -143,19 +143,22 @@ func tokenInSubprotocol(word string) (token string, ok bool) {
 // server would refuse them.
 func (p *pinning) withoutPlaceholders(h http.Header) {
 	const name = "Sec-Websocket-Protocol"
-	for _, line := range h[name] {
-		var kept []string
+	if len(h[name]) == 0 {
+		return
+	}
+	var kept []string
+	for _, line := range h[name] { // several lines are one list
 		for word := range strings.SplitSeq(line, ",") {
 			word = strings.Trim(word, " \t")
 			if _, ok := tokenInSubprotocol(word); !ok && word != "" {
 				kept = append(kept, word)
 			}
 		}
-		if joined := strings.Join(kept, ", "); joined != "" {
-			h[name] = []string{joined}
-		} else {
-			delete(h, name)
-		}
+	}
+	if len(kept) > 0 {
+		h[name] = []string{strings.Join(kept, ", ")}
+	} else {
+		delete(h, name)
 	}
 }
 

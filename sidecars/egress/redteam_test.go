@@ -268,6 +268,11 @@ func TestPlaceholders(t *testing.T) {
 		if got := h.Get("Sec-Websocket-Protocol"); got != "realtime, beta.v1" {
 			t.Errorf("%s: subprotocols %q", req.URL, got)
 		}
+		lines := http.Header{"Sec-Websocket-Protocol": {"a, chat", "token." + testPlaceholder, "b"}}
+		b.proxy.current.Load().pins.withoutPlaceholders(lines)
+		if got := lines["Sec-Websocket-Protocol"]; len(got) != 1 || got[0] != "a, chat, b" {
+			t.Errorf("of several lines are left %q", got)
+		}
 	})
 }
 
