@@ -3,6 +3,7 @@ package selftest
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -31,9 +32,14 @@ func lanDirector(arg string) int {
 	if err != nil {
 		return exitOn(err)
 	}
+	gate, open, err := os.Pipe()
+	if err != nil {
+		return exitOn(err)
+	}
 	probe := exec.Command("/proc/self/exe")
 	probe.Env = []string{roleEnv + "=walled:" + f + ":" + uid}
 	probe.Stdin, probe.Stdout, probe.Stderr = os.Stdin, os.Stdout, os.Stderr
+	probe.ExtraFiles = []*os.File{gate} // descriptor 3
 	if err := probe.Start(); err != nil {
 		return exitOn(err)
 	}
@@ -43,6 +49,7 @@ func lanDirector(arg string) int {
 			return exitOn(err)
 		}
 	}
+	_ = open.Close() // from here on process 1 is as the probe has to find it
 	_ = probe.Wait()
 	return probe.ProcessState.ExitCode()
 }
@@ -208,6 +215,9 @@ func walled(arg string) error {
 	if err := setCaps(kept...); err != nil {
 		return err
 	}
+	gate := os.NewFile(3, "gate")
+	_, _ = io.Copy(io.Discard, gate)
+	_ = gate.Close()
 	return syscall.Exec("/proc/self/exe", append([]string{"probe"}, verb...), []string{})
 }
 
