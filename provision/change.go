@@ -38,7 +38,7 @@ func (b *boundPolicy) change(d policy.Decision, q policy.Request) *Change {
 	case policy.ReasonPortNotAllowed:
 		return b.setPorts(d, q)
 	case policy.ReasonGitFetch:
-		return b.edit(d, "git", "Set %s to {fetch: true}", "{fetch: true}")
+		return b.edit(d, "git", "Set %s to %s", "{fetch: true}")
 	case policy.ReasonPathNotAllowed, policy.ReasonMethodNotAllowed, policy.ReasonHeaderNotAllowed:
 		return b.addMatch(d, q)
 	case policy.ReasonPlainHTTP:
@@ -62,12 +62,13 @@ func (b *boundPolicy) ofProvider(d policy.Decision) *Change {
 	return c
 }
 
-// edit is a change of one key of the route that decides.
+// edit is a change of one key of the route that decides; format has places for the
+// key and the value.
 func (b *boundPolicy) edit(d policy.Decision, key, format, value string) *Change {
 	place := b.origin(d.Route, key)
 	name := b.routeKey(d.Route) + "." + key
 	return &Change{
-		Text: fmt.Sprintf(format, name+" ("+place.String()+")") + ".",
+		Text: fmt.Sprintf(format, name+" ("+place.String()+")", value) + ".",
 		Key:  name, Value: value, File: place.File, Line: place.Line,
 	}
 }
@@ -85,7 +86,7 @@ func (b *boundPolicy) setPorts(d policy.Decision, q policy.Request) *Change {
 	}
 	slices.Sort(ports)
 	value := strings.ReplaceAll(fmt.Sprint(ports), " ", ", ")
-	return b.edit(d, "ports", "Set %s to "+value, value)
+	return b.edit(d, "ports", "Set %s to %s", value)
 }
 
 // addMatch allows this request, and little beside it.
@@ -95,7 +96,7 @@ func (b *boundPolicy) addMatch(d policy.Decision, q policy.Request) *Change {
 		with[d.Route].Matches = append(slices.Clone(with[d.Route].Matches), m)
 		if allows(with, q) {
 			value := matchYAML(m)
-			return b.edit(d, "matches", "Add to %s: "+escaped(value), value)
+			return b.edit(d, "matches", "Add to %s: %s", value)
 		}
 	}
 	return &Change{Text: "No match can allow it as it is: " + d.Message}
@@ -188,6 +189,3 @@ func matchYAML(m sidecars.Match) string {
 	}
 	return text + "}"
 }
-
-// escaped keeps text out of the way of a format.
-func escaped(text string) string { return strings.ReplaceAll(text, "%", "%%") }

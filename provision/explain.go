@@ -2,7 +2,6 @@ package provision
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -191,12 +190,8 @@ func (b *boundPolicy) addProvider(name string) error {
 		}
 		set := b.bottle.Provider
 		theirs, err = b.provider.RoutesFor(provider.Settings{AuthToken: set.AuthToken, ForwardHostCredentials: set.ForwardHostCredentials})
-		var setting *provider.SettingError
-		if errors.As(err, &setting) {
-			return &InvalidError{Field: providerField(setting.Key), Problem: setting.Problem}
-		}
 		if err != nil {
-			return err
+			return asInvalid(err)
 		}
 	}
 	b.routes, b.from = effective(b.bottle.Routes, theirs)

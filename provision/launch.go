@@ -40,9 +40,7 @@ func (p *Plan) steps() []step {
 	if p.resolved.caps.Images {
 		steps = append(steps, step{"prepare-image", prepareImage, nil})
 	}
-	steps = append(steps, []step{
-		{"render", render, nil},
-	}...)
+	steps = append(steps, step{"render", render, nil})
 	if p.leads() {
 		steps = append(steps, step{"serve-bottle", serveBottle, stopServing})
 	}

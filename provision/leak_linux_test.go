@@ -32,7 +32,11 @@ func init() { runtime.LockOSThread() } //nolint:gochecknoinits // see above
 
 // TestMain makes the test program what the linux backend starts.
 func TestMain(m *testing.M) {
-	if handled, code := provisiontest.Hidden(os.Args[1:]); handled {
+	args := os.Args[1:]
+	if handled, code := linux.Hidden(args); handled {
+		os.Exit(code)
+	}
+	if handled, code := provisiontest.Hidden(args, os.Stdin, os.Stdout); handled {
 		os.Exit(code)
 	}
 	os.Exit(m.Run())

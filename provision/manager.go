@@ -127,12 +127,7 @@ func NewManager(cfg Config) (*Manager, error) {
 	cfg.MaxWorkspace = cmp.Or(cfg.MaxWorkspace, defaultMaxWorkspace)
 	cfg.MaxWorkspaceEntries = cmp.Or(cfg.MaxWorkspaceEntries, defaultMaxEntries)
 	cfg.MaxCopyOut = cmp.Or(cfg.MaxCopyOut, defaultMaxCopyOut)
-	cfg.Limits = backend.Limits{
-		CPUs:        cfg.Limits.CPUs,
-		MemoryBytes: cmp.Or(cfg.Limits.MemoryBytes, defaultMemory),
-		DiskBytes:   cmp.Or(cfg.Limits.DiskBytes, defaultDisk),
-		PIDs:        cmp.Or(cfg.Limits.PIDs, defaultPIDs),
-	}
+	cfg.Limits = orLimits(cfg.Limits, backend.Limits{MemoryBytes: defaultMemory, DiskBytes: defaultDisk, PIDs: defaultPIDs})
 	r, err := newRoots(cfg.WorkspaceRoots, []string{cfg.State.Path(), cfg.ManifestHome})
 	if err != nil {
 		return nil, err

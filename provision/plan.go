@@ -380,22 +380,7 @@ func (d *draft) ttl() {
 }
 
 // limits are the manifest's, else the operator's defaults.
-func (d *draft) limits() backend.Limits {
-	out, def := d.bottle.Limits, d.m.cfg.Limits
-	if out.CPUs == 0 {
-		out.CPUs = def.CPUs
-	}
-	if out.MemoryBytes == 0 {
-		out.MemoryBytes = def.MemoryBytes
-	}
-	if out.DiskBytes == 0 {
-		out.DiskBytes = def.DiskBytes
-	}
-	if out.PIDs == 0 {
-		out.PIDs = def.PIDs
-	}
-	return out
-}
+func (d *draft) limits() backend.Limits { return orLimits(d.bottle.Limits, d.m.cfg.Limits) }
 
 // finish gives the plan its id, steps and digest.
 func (d *draft) finish() (*Plan, error) {

@@ -27,12 +27,12 @@ type setups struct {
 
 // setupRun is one of them.
 type setupRun struct {
-	to, from *os.File // its standard input
-	answers  *answerLines
-	stderr   *bounded
-	cancel   context.CancelFunc
-	ended    chan struct{}
-	failure  error // why it ended, once it has; nil = as it was told
+	to      *os.File // its standard input
+	answers *answerLines
+	stderr  *bounded
+	cancel  context.CancelFunc
+	ended   chan struct{}
+	failure error // why it ended, once it has; nil = as it was told
 }
 
 // setupAs is the user's, started when it is needed first. It lives on when ctx
@@ -49,7 +49,7 @@ func (l *launch) setupAs(ctx context.Context, user string) (*setupRun, error) {
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r := &setupRun{
-		to: to, from: from, cancel: cancel, ended: make(chan struct{}),
+		to: to, cancel: cancel, ended: make(chan struct{}),
 		answers: &answerLines{lines: make(chan []byte, 1)}, stderr: &bounded{limit: 4 << 10},
 	}
 	go func() {

@@ -1,7 +1,6 @@
 package provision
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 
@@ -116,5 +115,5 @@ func subBottlesPlan(s manifest.SubBottles) *SubBottlesPlan {
 	if s.Max <= 0 {
 		return nil
 	}
-	return &SubBottlesPlan{Max: s.Max, Depth: cmp.Or(s.Depth, 1)}
+	return &SubBottlesPlan{Max: s.Max, Depth: generations(s)}
 }

@@ -15,15 +15,15 @@ func CheckBind(addr string, tokenFileGiven bool) error {
 	if err != nil {
 		return fmt.Errorf("%q is not an address to listen on; give HOST:PORT, such as 127.0.0.1:8080: %w", addr, err)
 	}
-	if isLoopback(host) || tokenFileGiven {
+	if IsLoopback(host) || tokenFileGiven {
 		return nil
 	}
 	return fmt.Errorf("refusing to listen on %s without --token-file: other machines reach it; listen on 127.0.0.1:%s, or name with --token-file the file that holds the bearer token", addr, port)
 }
 
-// isLoopback holds for names and addresses that mean this machine alone. The
+// IsLoopback holds for names and addresses that mean this machine alone. The
 // empty host means all addresses; a name might resolve to anything.
-func isLoopback(host string) bool {
+func IsLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true
 	}

@@ -93,7 +93,7 @@ func (t *turnstile) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // be such a name.
 func (g *gate) hostAllowed(r *http.Request) bool {
 	host := hostname(r.Host)
-	if isLoopback(host) || slices.Contains(g.hosts, host) || slices.Contains(g.hosts, strings.ToLower(r.Host)) {
+	if IsLoopback(host) || slices.Contains(g.hosts, host) || slices.Contains(g.hosts, strings.ToLower(r.Host)) {
 		return true
 	}
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
@@ -117,7 +117,7 @@ func (g *gate) originAllowed(r *http.Request) bool {
 		return true
 	}
 	u, err := url.Parse(values[0])
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && isLoopback(u.Hostname())
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && IsLoopback(u.Hostname())
 }
 
 func (g *gate) authorized(r *http.Request) bool { return bears(r, g.token) }

@@ -57,12 +57,46 @@ func (o *openedLedger) close() {
 	}
 }
 
+// ledgerStore opens the state that a bottle's ledger is in; nil where files are
+// named.
+func (c *cli) ledgerStore(s ledgerSource) (*state.Store, error) {
+	if s.bottle == "" {
+		return nil, nil
+	}
+	where, err := c.paths()
+	if err != nil {
+		return nil, err
+	}
+	store, err := state.Open(where.stateDir)
+	if err != nil {
+		return nil, withHint(fmt.Errorf("no state directory: %w", err), "name another one with --state-dir")
+	}
+	return store, nil
+}
+
+// withLedger opens a ledger once, for use.
+func (c *cli) withLedger(s ledgerSource, use func(*openedLedger) error) error {
+	store, err := c.ledgerStore(s)
+	if err != nil {
+		return err
+	}
+	if store != nil {
+		defer func() { _ = store.Close() }()
+	}
+	o, err := openLedger(store, s)
+	if err != nil {
+		return err
+	}
+	defer o.close()
+	return use(o)
+}
+
 // openLedger opens a ledger as it is now.
-func (c *cli) openLedger(s ledgerSource) (*openedLedger, error) {
+func openLedger(store *state.Store, s ledgerSource) (*openedLedger, error) {
 	o := &openedLedger{}
 	var err error
-	if s.bottle != "" {
-		err = c.openBottleLedger(backend.ID(s.bottle), o)
+	if store != nil {
+		err = openBottleLedger(store, backend.ID(s.bottle), o)
 	} else {
 		err = openLedgerFiles(s.paths, o)
 	}
@@ -76,16 +110,7 @@ func (c *cli) openLedger(s ledgerSource) (*openedLedger, error) {
 	return o, nil
 }
 
-func (c *cli) openBottleLedger(id backend.ID, o *openedLedger) error {
-	where, err := c.paths()
-	if err != nil {
-		return err
-	}
-	store, err := state.Open(where.stateDir)
-	if err != nil {
-		return withHint(fmt.Errorf("no state directory: %w", err), "name another one with --state-dir")
-	}
-	defer func() { _ = store.Close() }()
+func openBottleLedger(store *state.Store, id backend.ID, o *openedLedger) (err error) {
 	o.files, err = store.OpenLedger(id)
 	if errors.Is(err, fs.ErrNotExist) {
 		return withHint(fmt.Errorf("bottle %.60q has no ledger here", string(id)), "see 'bottle-mcp list'; a bottle's ledger goes with it unless its directory holds .preserve")
@@ -170,7 +195,7 @@ when anything is not what was written.`,
 			if err := source.check("ledger verify", args); err != nil {
 				return err
 			}
-			return c.verifyLedger(source, asJSON)
+			return c.withLedger(source, func(o *openedLedger) error { return c.verifyLedger(o, asJSON) })
 		},
 	}
 	source.add(cmd)
@@ -178,12 +203,8 @@ when anything is not what was written.`,
 	return cmd
 }
 
-func (c *cli) verifyLedger(s ledgerSource, asJSON bool) error {
-	o, err := c.openLedger(s)
-	if err != nil {
-		return err
-	}
-	defer o.close()
+func (c *cli) verifyLedger(o *openedLedger, asJSON bool) error {
+	var err error
 	r := ledger.Verify(o.reader, o.anchor)
 	if asJSON {
 		err = printJSON(c.con, r)
@@ -257,7 +278,7 @@ A ledger that does not verify is exported nevertheless, and the command fails.`,
 			if chosen != 1 {
 				return usagef("ledger export", "name one format: --har, --csv or --json")
 			}
-			return c.exportLedger(source, format)
+			return c.withLedger(source, func(o *openedLedger) error { return c.exportLedger(o, format) })
 		},
 	}
 	source.add(cmd)
@@ -267,12 +288,7 @@ A ledger that does not verify is exported nevertheless, and the command fails.`,
 	return cmd
 }
 
-func (c *cli) exportLedger(s ledgerSource, format export.Format) error {
-	o, err := c.openLedger(s)
-	if err != nil {
-		return err
-	}
-	defer o.close()
+func (c *cli) exportLedger(o *openedLedger, format export.Format) error {
 	w, err := export.New(format, c.con.out, readVersion().Version)
 	if err == nil {
 		err = export.Decisions(o.reader, w.Write)
@@ -292,9 +308,16 @@ func (c *cli) exportLedger(s ledgerSource, format export.Format) error {
 // followLedger calls each with every line of a ledger from the last n on, and with
 // what is added until ctx ends, when asked to.
 func (c *cli) followLedger(ctx context.Context, s ledgerSource, t tailing, each func([]byte)) error {
+	store, err := c.ledgerStore(s)
+	if err != nil {
+		return err
+	}
+	if store != nil {
+		defer func() { _ = store.Close() }()
+	}
 	offset := int64(-1)
 	for {
-		o, err := c.openLedger(s)
+		o, err := openLedger(store, s) // the files anew: they rotate, and bottles come and go
 		if err != nil && (offset < 0 || !errors.Is(err, fs.ErrNotExist)) {
 			return err
 		}

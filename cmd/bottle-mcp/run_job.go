@@ -134,8 +134,7 @@ func (c *cli) planned(ctx context.Context, bottles tools.Bottles, req *provision
 
 // notAnAgent adds what was perhaps meant by a name that no agent has.
 func notAnAgent(err error, name string) error {
-	var m *manifest.Error
-	if errors.As(err, &m) && strings.HasPrefix(m.Problem, "there is no agent ") {
+	if errors.Is(err, manifest.ErrNoAgent) {
 		return withHint(err, behindDashes+name)
 	}
 	return err

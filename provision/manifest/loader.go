@@ -59,6 +59,9 @@ func (l Loader) own(dir, name string) (document, error) {
 	return own(filepath.Join(dir, name+suffix)).read()
 }
 
+// ErrNoAgent means that no file is an agent of the name.
+var ErrNoAgent = fmt.Errorf("no such agent: %w", fs.ErrNotExist)
+
 // Agent loads an agent: the operator's own, else the workspace's. The
 // operator's wins, so that a repository cannot replace it by one of the same
 // name. An empty workspace has none.
@@ -68,7 +71,9 @@ func (l Loader) Agent(name, workspace string) (*Agent, error) {
 		doc, err = l.fromWorkspace(name, workspace)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, l.absent(noSuch("agent", name, filepath.Join(l.Home, agentsDir, name+suffix), l.Agents(workspace)))
+		e := l.absent(noSuch("agent", name, filepath.Join(l.Home, agentsDir, name+suffix), l.Agents(workspace)))
+		e.cause = ErrNoAgent
+		return nil, e
 	}
 	if err != nil {
 		return nil, err

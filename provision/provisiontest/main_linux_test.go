@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bottle-mcp/bottle-mcp/backend/linux"
 	"github.com/bottle-mcp/bottle-mcp/evals/applecontainer/world"
 )
 
@@ -20,7 +21,10 @@ func init() { runtime.LockOSThread() } //nolint:gochecknoinits // see above
 // tests in a world of their own when the stand-in is asked for.
 func TestMain(m *testing.M) {
 	args := os.Args[1:]
-	if handled, code := Hidden(args); handled {
+	if handled, code := linux.Hidden(args); handled {
+		os.Exit(code)
+	}
+	if handled, code := Hidden(args, os.Stdin, os.Stdout); handled {
 		os.Exit(code)
 	}
 	if len(args) == 2 && args[0] == "fetch" {

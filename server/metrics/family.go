@@ -119,9 +119,6 @@ func (f *family) keep(kept func(first string) bool) {
 	maps.DeleteFunc(f.series, func(_ string, s *series) bool { return !kept(s.values[0]) })
 }
 
-// clear drops all series.
-func (f *family) clear() { f.keep(func(string) bool { return false }) }
-
 // write renders the family; one without series is left out.
 func (f *family) write(out *bytes.Buffer) {
 	f.mu.Lock()
@@ -151,7 +148,7 @@ func (f *family) line(out *bytes.Buffer, suffix string, values []string, le, val
 	out.WriteString(f.name + suffix)
 	pairs := make([]string, 0, len(values)+1)
 	for i, v := range values {
-		pairs = append(pairs, f.labels[i]+`="`+escape(v)+`"`)
+		pairs = append(pairs, f.labels[i]+"="+strconv.Quote(v))
 	}
 	if le != "" {
 		pairs = append(pairs, `le="`+le+`"`)
@@ -160,10 +157,6 @@ func (f *family) line(out *bytes.Buffer, suffix string, values []string, le, val
 		out.WriteString("{" + strings.Join(pairs, ",") + "}")
 	}
 	out.WriteString(" " + value + "\n")
-}
-
-func escape(v string) string {
-	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(v)
 }
 
 func number(n float64) string { return strconv.FormatFloat(n, 'g', -1, 64) }

@@ -103,10 +103,10 @@ func (m *Metrics) Present(phases map[backend.ID]string) {
 	for _, phase := range phases {
 		count[phase]++
 	}
-	m.bottles.clear()
 	for _, phase := range []string{"launching", "ready", "removing"} {
 		count[phase] += 0
 	}
+	m.bottles.keep(func(phase string) bool { _, ok := count[phase]; return ok })
 	for phase, n := range count {
 		m.bottles.set(float64(n), phase)
 	}

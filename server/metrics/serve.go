@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/bottle-mcp/bottle-mcp/server"
 )
 
 // CheckBind refuses an address that other machines, or guests, may reach,
@@ -20,19 +22,10 @@ func CheckBind(addr string, remote bool) error {
 	if err != nil {
 		return fmt.Errorf("%q is not an address to listen on; give HOST:PORT, such as 127.0.0.1:9464: %w", addr, err)
 	}
-	if remote || loopback(host) {
+	if remote || server.IsLoopback(host) {
 		return nil
 	}
 	return fmt.Errorf("refusing to show metrics on %s without --metrics-remote: other machines reach it; use 127.0.0.1:%s", addr, port)
-}
-
-// loopback holds for names and addresses that mean this machine alone.
-func loopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
 }
 
 // local accepts the Host headers of scrapers: an address, or this machine.

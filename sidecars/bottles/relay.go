@@ -132,5 +132,4 @@ func (r *Relay) Serve(ctx context.Context, l net.Listener) error {
 // requests at work then ends at once.
 func (r *Relay) Abort() {
 	_ = r.server.Close()
-	r.upstream.CloseIdleConnections()
 }

@@ -3,7 +3,7 @@
 //
 // Lives here: the streaming engine (automaton, pattern, view, stream), the
 // rules for token formats (rules_*, check), the search for secrets that are
-// known, in every dress (known, forms), decoding (decode, inflate), the
+// known, in every dress (scanner, forms), decoding (decode, inflate), the
 // detector of prompt injection (injection), redaction and the merging of
 // findings into a verdict. Does not live here: what to do with a verdict and
 // where bytes come from (sidecars/egress, sidecars/gitgate), and where secrets

@@ -1,11 +1,13 @@
 package dlp
 
+import "github.com/bottle-mcp/bottle-mcp/sidecars"
+
 // The detectors, by the names that manifests use for them.
 const (
-	TokenPatterns      = "token_patterns"
-	KnownSecrets       = "known_secrets"
-	Entropy            = "entropy" // opt-in, only ever warns
-	InjectionDetection = "naive_injection_detection"
+	TokenPatterns      = sidecars.DetectTokenPatterns
+	KnownSecrets       = sidecars.DetectKnownSecrets
+	Entropy            = sidecars.DetectEntropy // opt-in, only ever warns
+	InjectionDetection = sidecars.DetectInjection
 
 	// Canary finds the bottle's canaries. It is on wherever any detector of
 	// requests is.

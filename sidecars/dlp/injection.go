@@ -89,7 +89,8 @@ const tagsA, tagsB = "\xf3\xa0\x80", "\xf3\xa0\x81"
 const invisible = -1
 
 func newInjectionRules() *injectionRules {
-	r := &injectionRules{phrases: append(phrases(), marks()...)}
+	said := phrases()
+	r := &injectionRules{phrases: append(said, marks()...)}
 	folded := newTrie(alnumClasses())
 	var exact [][]byte
 	var exactID []uint32
@@ -99,7 +100,7 @@ func newInjectionRules() *injectionRules {
 	}
 	for i, p := range r.phrases {
 		for g, group := range p.groups {
-			if i >= len(phrases()) {
+			if i >= len(said) {
 				for mark := range strings.FieldsSeq(group) {
 					exact, exactID = append(exact, []byte(mark)), append(exactID, add(word{i, g, len(mark)}))
 				}

@@ -1,10 +1,12 @@
 package dlp
 
+import "github.com/bottle-mcp/bottle-mcp/sidecars"
+
 // What a route does with a match, by the names that manifests use.
 const (
-	OnMatchSupervise = "supervise"
-	OnMatchRedact    = "redact"
-	OnMatchBlock     = "block"
+	OnMatchSupervise = sidecars.OnMatchSupervise
+	OnMatchRedact    = sidecars.OnMatchRedact
+	OnMatchBlock     = sidecars.OnMatchBlock
 )
 
 // Verdict is what is to be done with a text.

@@ -46,14 +46,19 @@ func judgeType(rules *sidecars.ResponseRules, resp *http.Response, method string
 		return badAnswer(reasonResponseType, "The messages of a WebSocket have no media type, and this route's answers must have one of a list.")
 	}
 	given := resp.Header["Content-Type"]
-	if len(given) == 0 && (resp.ContentLength == 0 || method == http.MethodHead ||
-		resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified) {
+	if len(given) == 0 && bodyless(resp, method) {
 		return nil
 	}
 	if len(given) != 1 || !slices.ContainsFunc(rules.Types, func(t string) bool { return typeWithin(given[0], t) }) {
 		return badAnswer(reasonResponseType, "The answer is not of a media type that this route may answer with: "+strings.Join(rules.Types, ", ")+".")
 	}
 	return nil
+}
+
+// bodyless reports whether an answer has no body, by what its head says.
+func bodyless(resp *http.Response, method string) bool {
+	return resp.ContentLength == 0 || method == http.MethodHead ||
+		resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified
 }
 
 // typeWithin reports whether a Content-Type is of a type, or of a subtree

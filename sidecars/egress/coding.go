@@ -32,8 +32,7 @@ func readableCodings(accept []string) string {
 	var kept []string
 	for entry := range strings.SplitSeq(strings.Join(accept, ","), ",") {
 		name, _, _ := strings.Cut(entry, ";")
-		switch strings.ToLower(strings.Trim(name, " \t")) {
-		case "gzip", "x-gzip", "deflate", "br", "zstd", "identity":
+		if name = strings.ToLower(strings.Trim(name, " \t")); name == "identity" || isReadable(name) {
 			kept = append(kept, strings.Trim(entry, " \t"))
 		}
 	}
@@ -83,7 +82,7 @@ func decode(resp *http.Response, method string) *refusal {
 	if tag := resp.Header.Get("Etag"); strings.HasPrefix(tag, `"`) {
 		resp.Header.Set("Etag", "W/"+tag) // it named the encoded form
 	}
-	if method == http.MethodHead || resp.ContentLength == 0 || resp.StatusCode == http.StatusNotModified || resp.StatusCode == http.StatusNoContent {
+	if bodyless(resp, method) {
 		return nil
 	}
 	resp.ContentLength = -1

@@ -63,7 +63,7 @@ func (ex *exchange) serve() {
 			return
 		}
 	}
-	if !ex.p.journal.healthy() {
+	if !ex.p.journal.ledger.Healthy() {
 		ex.refuse(unrecorded())
 		return
 	}
@@ -229,7 +229,7 @@ func (ex *exchange) finish(v any) {
 		return
 	}
 	ex.measure()
-	ex.p.journal.add(ex.d)
+	ex.p.journal.ledger.Add(ex.d)
 }
 
 // leave ends what admit began.

@@ -85,16 +85,6 @@ func (j *journal) close() error {
 	return j.ledger.Close()
 }
 
-// healthy reports whether requests may pass.
-func (j *journal) healthy() bool { return j.ledger.Healthy() }
-
-// add records a decision, soon.
-func (j *journal) add(d sidecars.Decision) { j.ledger.Add(d) }
-
-// addNow records a decision and waits until it can be read: who learns of a
-// refusal finds its record.
-func (j *journal) addNow(d sidecars.Decision) { j.ledger.AddNow(d) }
-
 // clean bounds s and replaces what is not printable ASCII.
 func clean(s string) string { return ledger.Clean(s) }
 

@@ -31,7 +31,7 @@ func TestNoRequestWithoutLog(t *testing.T) {
 	}
 	w.fail.Store(true)
 	_, _ = fetch(t, c, get(t, url)) // its line is the first that fails
-	for end := time.Now().Add(testWait); b.proxy.journal.healthy(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testWait); b.proxy.journal.ledger.Healthy(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the failure went unnoticed")
 		}

@@ -65,7 +65,7 @@ func (p *Proxy) record(d sidecars.Decision, no *refusal) {
 	no.note(&d)
 	d.Bottle, d.Service = p.bottle, sidecars.Egress
 	d.Duration = time.Since(d.Time)
-	p.journal.add(d)
+	p.journal.ledger.Add(d)
 }
 
 // refuse answers the request with no. The answer goes out at once, whatever
@@ -75,7 +75,7 @@ func (ex *exchange) refuse(no *refusal) {
 	body := no.body(ex.d)
 	if !ex.silent {
 		ex.measure()
-		ex.p.journal.addNow(ex.d)
+		ex.p.journal.ledger.AddNow(ex.d) // who learns of a refusal finds its record
 		ex.recorded = true
 	}
 	h := ex.w.Header()

@@ -5,7 +5,7 @@
 // Lives here: the form of a line (entry), the chain and its check (chain,
 // verify), the one writer of a process with its queue (ledger), the files it
 // writes and their rotation (files), reading what others write (reader), and
-// the head that somebody else keeps (anchor). Does not live here: what is
+// the head that somebody else keeps (follow). Does not live here: what is
 // decided (egress), where the files are (the backends), and what people see of
 // them (cmd).
 //

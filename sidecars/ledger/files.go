@@ -178,7 +178,7 @@ func (f *files) rotate(c *Chain, head event) error {
 		if _, used := first(f.all[f.next()]); used && !f.reuse {
 			return ErrFull
 		}
-		if err := f.event(c, event{Type: TypeRotate, Time: head.Time, Bottle: head.Bottle, Counts: &c.Counts}); err != nil {
+		if err := c.write(event{Type: TypeRotate, Time: head.Time, Bottle: head.Bottle, Counts: &c.Counts}, f.put); err != nil {
 			return err
 		}
 		if err := f.all[f.live].Sync(); err != nil {
@@ -191,21 +191,21 @@ func (f *files) rotate(c *Chain, head event) error {
 	live, base, size := f.live, f.base, f.size
 	f.live, f.base, f.size = f.next(), base+size, 0
 	head.Type, head.Base, head.Counts = TypeSegment, f.base, &c.Counts
-	err := f.event(c, head)
+	err := c.write(head, f.put)
 	if err != nil {
 		f.live, f.base, f.size = live, base, size // to be begun again
 	}
 	return err
 }
 
-// event writes one line that is no decision.
-func (f *files) event(c *Chain, e event) error {
+// write has one line that is no decision put, and goes past it when it is.
+func (c *Chain) write(e event, put func([]byte) error) error {
 	var line bytes.Buffer
 	next := *c
 	if err := next.extend(&line, e); err != nil {
 		return err
 	}
-	if err := f.put(line.Bytes()); err != nil {
+	if err := put(line.Bytes()); err != nil {
 		return err
 	}
 	*c = next

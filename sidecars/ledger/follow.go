@@ -45,6 +45,9 @@ func (f *Follower) poll(r *Reader, each func(*Entry)) error {
 	if r.End() < f.offset {
 		return fmt.Errorf("the ledger had %d bytes and has %d", f.offset, r.End())
 	}
+	if r.End() == f.offset && f.known == nil {
+		return nil // nothing was added, as most of the time
+	}
 	in, start := r.From(f.offset, r.End()-f.offset)
 	if start > f.offset {
 		f.chain = Chain{} // what was to come next was dropped by rotation

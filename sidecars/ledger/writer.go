@@ -194,7 +194,7 @@ func (w *writer) noteFull(why error) error {
 	note := w.event(TypeNote)
 	note.Message = "The ledger is full: what is not recorded is refused, so nothing gets out any more."
 	note.Counts = &w.chain.Counts
-	return w.last(note)
+	return w.chain.write(note, w.store.put) // whatever there is room for
 }
 
 // stop writes the last line, beyond the bound when it must.
@@ -212,19 +212,5 @@ func (w *writer) stop() error {
 	}
 	end := w.event(TypeStop)
 	end.Counts = &w.chain.Counts
-	return w.last(end)
-}
-
-// last writes one line whatever there is room for.
-func (w *writer) last(e event) error {
-	w.lines.Reset()
-	c := w.chain
-	if err := c.extend(&w.lines, e); err != nil {
-		return err
-	}
-	if err := w.store.put(w.lines.Bytes()); err != nil {
-		return err
-	}
-	w.chain = c
-	return nil
+	return w.chain.write(end, w.store.put)
 }

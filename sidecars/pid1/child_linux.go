@@ -24,9 +24,8 @@ const (
 // child is a daemon's process.
 type child struct {
 	*process
-	control  *os.File // this end of the socket pair
-	settings *settings
-	served   time.Time // since when
+	control *os.File  // this end of the socket pair
+	served  time.Time // since when
 }
 
 // launcher starts the processes of one daemon.
@@ -43,7 +42,7 @@ type launcher struct {
 // launch starts a daemon and returns when it serves. A process that does not
 // is dead when launch returns, and its exit code is in the error.
 func (l *launcher) launch(ctx context.Context, s *settings) (*child, error) {
-	c, err := l.spawn(s)
+	c, err := l.spawn()
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", l.name, err)
 	}
@@ -77,7 +76,7 @@ type startError struct {
 func (e *startError) Error() string { return fmt.Sprintf("start %s: %v", e.name, e.err) }
 func (e *startError) Unwrap() error { return e.err }
 
-func (l *launcher) spawn(s *settings) (*child, error) {
+func (l *launcher) spawn() (*child, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
@@ -88,7 +87,7 @@ func (l *launcher) spawn(s *settings) (*child, error) {
 	if err != nil {
 		return nil, errors.Join(err, control.Close())
 	}
-	return &child{process: p, control: control, settings: s}, nil
+	return &child{process: p, control: control}, nil
 }
 
 // fork starts the process with an empty environment and nothing open but what

@@ -89,7 +89,7 @@ func (s *service) serve(ctx context.Context) time.Duration {
 }
 
 func (s *service) become(c *child) {
-	s.main, s.settings = c, c.settings
+	s.main = c
 	s.note(func(d *Daemon) { d.Alive, d.PID = true, c.pid })
 	s.log.Info("the daemon serves", "pid", c.pid)
 }
@@ -114,7 +114,7 @@ func (s *service) rest(ctx context.Context, pause time.Duration) {
 // or when it does not answer.
 func (s *service) change(ctx context.Context, next *settings) error {
 	if s.settings.same(s.name, next) {
-		s.settings, s.main.settings = next, next
+		s.settings = next
 		return nil
 	}
 	if s.name == sidecars.Bottles {
@@ -134,7 +134,7 @@ func (s *service) change(ctx context.Context, next *settings) error {
 		return s.replace(ctx, next, false)
 	}
 	narrower := !s.settings.widens(next)
-	s.settings, s.main.settings = next, next
+	s.settings = next
 	if narrower {
 		s.endAll(s.timing.farewell, nil) // those that were replaced know the old ones
 	}
@@ -151,6 +151,7 @@ func (s *service) replace(ctx context.Context, next *settings, finish bool) erro
 		return err
 	}
 	old := s.main
+	s.settings = next
 	s.become(c)
 	if finish {
 		s.retire(old)

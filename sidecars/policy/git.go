@@ -36,7 +36,7 @@ func gitUseOf(r *Request) gitUse {
 	case gitUploadPack:
 		return max(use, gitFetch)
 	case "refs": // info/refs; "info" may hide behind dot segments
-		return max(use, gitUseIn(UnescapeFully(r.RawQuery)))
+		return max(use, gitUseIn(unescapeFully(r.RawQuery)))
 	}
 	return use
 }
@@ -96,7 +96,7 @@ func hasPrefixFold(s, prefix string) bool {
 // lastSegment returns the last path segment that a lenient server would see:
 // decoded, lower case, without parameters, empty and dot segments skipped.
 func lastSegment(path string) string {
-	path = strings.ReplaceAll(UnescapeFully(path), `\`, "/")
+	path = strings.ReplaceAll(unescapeFully(path), `\`, "/")
 	skip := 0
 	for more := true; more; {
 		segment := path
@@ -119,10 +119,10 @@ func lastSegment(path string) string {
 	return ""
 }
 
-// UnescapeFully decodes percent escapes until none is left, at most four
+// unescapeFully decodes percent escapes until none is left, at most four
 // times, and lowers the case. Broken escapes stay as they are: a server may
 // skip over them, so they must not stop the decoding.
-func UnescapeFully(s string) string {
+func unescapeFully(s string) string {
 	for range 4 {
 		plain := unescape(s)
 		if plain == s {

@@ -53,7 +53,7 @@ func ParameterKey(name string) string {
 			return r
 		}
 		return -1
-	}, UnescapeFully(name))
+	}, unescapeFully(name))
 }
 
 // pinWithin: the child takes no less for a credential than the parent.
