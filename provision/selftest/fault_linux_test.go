@@ -50,6 +50,7 @@ func TestScenes(t *testing.T) {
 		"leaky":           {sceneLeaky, nil, networkNames, ""},
 		"refusing":        {sceneRefusing, nil, networkNames, "refused the connection"},
 		"silent":          {sceneSilent, brief, networkNames, "a packet may have left"},
+		"routed":          {sceneRouted, brief, networkNames, "a packet may have left"},
 		"silent, canary":  {sceneSilent, withCanary, []string{nameInterfaces, nameDNS, nameAbstract}, "unreachable"},
 		"leaky, canary":   {sceneLeaky, withCanary, slices.DeleteFunc(slices.Clone(networkNames), func(s string) bool { return s == nameRoutes }), ""},
 		"empty, expected": {sceneEmpty, func(s *Spec) { s.ExpectInterfaces = []string{"lo", "eth0"} }, []string{nameInterfaces}, "unreachable"},
@@ -201,29 +202,25 @@ func TestDevices(t *testing.T) {
 func TestVerdict(t *testing.T) {
 	tests := map[string]struct {
 		err    error
-		took   time.Duration
 		canary bool
 		closed bool
 	}{
-		"answered":                 {nil, 0, false, false},
-		"answered, canary":         {nil, 0, true, false},
-		"unreachable":              {os.NewSyscallError("connect", unix.ENETUNREACH), 0, false, true},
-		"no route":                 {unix.EHOSTUNREACH, 0, false, true},
-		"no address":               {unix.EADDRNOTAVAIL, 0, false, true},
-		"not permitted":            {unix.EPERM, 0, false, true},
-		"unreachable late":         {unix.EHOSTUNREACH, 3 * time.Second, false, false},
-		"unreachable late, canary": {unix.EHOSTUNREACH, 3 * time.Second, true, true},
-		"refused":                  {unix.ECONNREFUSED, 0, false, false},
-		"refused, canary":          {unix.ECONNREFUSED, 0, true, false},
-		"reset":                    {unix.ECONNRESET, 0, false, false},
-		"time-out":                 {os.ErrDeadlineExceeded, time.Second, false, false},
-		"time-out, canary":         {os.ErrDeadlineExceeded, time.Second, true, true},
-		"kernel's time-out":        {unix.ETIMEDOUT, time.Second, true, true},
-		"anything else":            {unix.EINVAL, 0, true, false},
+		"answered":            {nil, false, false},
+		"answered, canary":    {nil, true, false},
+		"unreachable":         {os.NewSyscallError("connect", unix.ENETUNREACH), false, false},
+		"unreachable, canary": {unix.EHOSTUNREACH, true, true},
+		"no address, canary":  {unix.EADDRNOTAVAIL, true, true},
+		"refused":             {unix.ECONNREFUSED, false, false},
+		"refused, canary":     {unix.ECONNREFUSED, true, false},
+		"reset":               {unix.ECONNRESET, false, false},
+		"time-out":            {os.ErrDeadlineExceeded, false, false},
+		"time-out, canary":    {os.ErrDeadlineExceeded, true, true},
+		"kernel's time-out":   {unix.ETIMEDOUT, true, true},
+		"anything else":       {unix.EINVAL, true, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if err := verdict(tt.err, tt.took, tt.canary); (err == nil) != tt.closed {
+			if err := verdict(tt.err, tt.canary); (err == nil) != tt.closed {
 				t.Errorf("verdict is %v, want closed %v", err, tt.closed)
 			}
 		})

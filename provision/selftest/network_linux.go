@@ -15,10 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// atOnce is how long a refusal by this kernel may take on a busy machine. An
-// "unreachable" that takes longer came from somebody else, over a wire.
-const atOnce = 250 * time.Millisecond
-
 // closedErrnos are this kernel's ways to say that no packet can leave. That
 // something refused the connection is not among them: something was reached.
 var closedErrnos = []unix.Errno{
@@ -170,9 +166,41 @@ func together(all []try, attempt func(try) error) error {
 
 // closed returns nil when where cannot be reached.
 func (n *network) closed(ctx context.Context, t try) error {
-	start := time.Now()
-	err := n.attempt(ctx, t)
-	return verdict(err, time.Since(start), n.spec.Network)
+	if !n.spec.Network && noWay(t) {
+		return nil
+	}
+	return verdict(n.attempt(ctx, t), n.spec.Network)
+}
+
+// noWay reports that this kernel refuses the way to t before a packet leaves.
+// Only connect(2) itself can tell that from an "unreachable" that a router sent:
+// it answers what the kernel knows, and everything heard later comes by wire.
+func noWay(t try) bool {
+	to, err := netip.ParseAddrPort(t.where)
+	if err != nil {
+		return false
+	}
+	kind, domain := unix.SOCK_STREAM, unix.AF_INET
+	if t.proto == "udp" {
+		kind = unix.SOCK_DGRAM
+	}
+	var name unix.Sockaddr
+	if to.Addr().Is4() {
+		name = &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
+	} else {
+		domain = unix.AF_INET6
+		name6 := &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
+		if link, err := net.InterfaceByName(to.Addr().Zone()); err == nil {
+			name6.ZoneId = uint32(link.Index)
+		}
+		name = name6
+	}
+	fd, err := unix.Socket(domain, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return shut(err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return shut(unix.Connect(fd, name))
 }
 
 // errNoRoom is not a closed way: nothing was tried.
@@ -235,13 +263,13 @@ func exchange(ctx context.Context, conn net.Conn, host string) error {
 // verdict says whether a failed attempt proves that the way is closed.
 // patient is for guests with a network, in which silence is all there is to
 // see of a closed way.
-func verdict(err error, took time.Duration, patient bool) error {
+func verdict(err error, patient bool) error {
 	switch {
 	case err == nil:
 		return errors.New("it answered")
 	case shut(err):
-		if took > atOnce && !patient {
-			return fmt.Errorf("unreachable only after %s: a packet may have left", took.Round(time.Millisecond))
+		if !patient {
+			return errors.New("somebody said that it is unreachable: a packet may have left")
 		}
 		return nil
 	case errors.Is(err, unix.ECONNREFUSED):
@@ -360,7 +388,9 @@ func (n *network) dns(ctx context.Context) (string, error) {
 // refusal is this kernel's own and says that nobody is there; the sidecar may
 // be reached, as long as it resolves nothing.
 func (n *network) noResolver(ctx context.Context, t try) error {
-	start := time.Now()
+	if !n.spec.Network && noWay(t) {
+		return nil
+	}
 	err := n.attempt(ctx, t)
 	where, parseErr := netip.ParseAddrPort(t.where)
 	sidecar, beside := n.spec.sidecar()
@@ -368,5 +398,5 @@ func (n *network) noResolver(ctx context.Context, t try) error {
 	if own && errors.Is(err, unix.ECONNREFUSED) {
 		return nil
 	}
-	return verdict(err, time.Since(start), n.spec.Network)
+	return verdict(err, n.spec.Network)
 }

@@ -32,6 +32,7 @@ const (
 	sceneLeaky    = "leaky"    // a veth to a fake Internet that answers
 	sceneRefusing = "refusing" // the same, and nobody listens there
 	sceneSilent   = "silent"   // the same, and it drops what it is sent
+	sceneRouted   = "routed"   // the same, and it says that nobody can be reached
 )
 
 // The decoys stand for services of the host.
@@ -91,10 +92,8 @@ func build(scene string) (stop func(), err error) {
 		return func() {}, nil
 	}
 	// Without duplicate address detection addresses work at once.
-	for _, which := range []string{"all", "default"} {
-		if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+which+"/accept_dad", []byte("0"), 0o644); err != nil {
-			return nil, err
-		}
+	if err := sysctls(map[string]string{"ipv6/conf/all/accept_dad": "0", "ipv6/conf/default/accept_dad": "0"}); err != nil {
+		return nil, err
 	}
 	peer, stop, err := startMachine("internet:" + scene)
 	if err != nil {
@@ -123,14 +122,17 @@ func build(scene string) (stop func(), err error) {
 			return nil, err
 		}
 	}
-	return stop, established(scene)
+	if err := established(scene); err != nil || scene != sceneRouted {
+		return stop, err
+	}
+	return stop, sysctls(map[string]string{"ipv4/ip_default_ttl": "1", "ipv6/conf/leak/hop_limit": "1"})
 }
 
 // established waits until both protocols reach the peer: a new link takes a
 // moment, in which a leak would look closed.
 func established(scene string) error {
 	reached := []string{"198.51.100.1:1", "[2001:db8:f::1]:1"}
-	if scene != sceneSilent {
+	if scene != sceneSilent && scene != sceneRouted {
 		reached = append(reached, "[fe80::1%leak]:1")
 	}
 	for _, where := range reached {
@@ -232,8 +234,11 @@ func internet(scene string) error {
 		return err
 	}
 	own := append(targets(Default().Targets), decoyHost, "fe80::1", decoyHost6)
-	if scene == sceneSilent {
-		own = nil // not ours, and forwarding is off: dropped
+	if scene == sceneSilent || scene == sceneRouted {
+		own = nil // not ours
+	}
+	if err := forwarding(scene == sceneRouted); err != nil {
+		return err
 	}
 	addresses := append([]string{"198.51.100.1/24", "2001:db8:f::1/64"}, own...)
 	if err := run("ip", "link", "set", "lo", "up"); err != nil {
@@ -248,6 +253,13 @@ func internet(scene string) error {
 	if err := run("ip", "link", "set", "world", "up"); err != nil {
 		return err
 	}
+	if scene == sceneRouted {
+		for _, family := range []string{"-4", "-6"} {
+			if err := run("ip", family, "route", "add", "default", "dev", "world"); err != nil {
+				return err
+			}
+		}
+	}
 	if scene == sceneLeaky {
 		if err := serve(); err != nil {
 			return err
@@ -257,6 +269,29 @@ func internet(scene string) error {
 		return err
 	}
 	_, _ = io.Copy(io.Discard, os.Stdin) // until the director ends
+	return nil
+}
+
+// forwarding makes this machine a router, or one that drops what is not its
+// own: a namespace starts with what the host has. The router's clients send
+// packets that live for one hop, so that it answers each of them at once; how
+// often it may say that it knows no way is limited, and not to be changed here.
+func forwarding(on bool) error {
+	value := "0"
+	if on {
+		value = "1"
+	}
+	return sysctls(map[string]string{
+		"ipv4/ip_forward": value, "ipv6/conf/all/forwarding": value, "ipv4/icmp_ratelimit": "0", "ipv6/icmp/ratelimit": "0",
+	})
+}
+
+func sysctls(values map[string]string) error {
+	for path, value := range values {
+		if err := os.WriteFile("/proc/sys/net/"+path, []byte(value), 0o644); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
