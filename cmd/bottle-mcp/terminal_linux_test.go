@@ -35,8 +35,7 @@ func agentInWindow(_ *testing.T, p *person) {
 	w := p.opens("run", "web")
 	w.sees("drawn xterm-256color truecolor C.UTF-8 24 80\r\n")
 	w.resizes(50, 132)
-	w.types("x") // the shell looks at its signals between keys
-	w.sees("size 50 132\r\n")
+	w.seesBetween("x", "size 50 132\r\n")
 	w.types("a\x03\x1a\x04") // nothing of it is for anybody but the agent
 	w.sees("key 61\r\nkey 03\r\nkey 1a\r\nkey 04\r\n")
 	w.types("q")
@@ -86,8 +85,8 @@ func stoppedAgent(_ *testing.T, p *person) {
 			p.t.Fatal("the terminal is not raw again")
 		}
 	}
-	w.types("\x03x")
-	w.sees("size 40 90\r\n")
+	w.types("\x03")
+	w.seesBetween("x", "size 40 90\r\n")
 	w.sees("key 78")
 	w.types("q")
 	w.closes(7)

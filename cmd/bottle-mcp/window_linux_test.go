@@ -241,11 +241,31 @@ func (w *window) text() string {
 
 func (w *window) sees(text string) {
 	w.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !strings.Contains(w.text(), text); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			w.t.Fatalf("the window shows %q, want %q", w.text(), text)
+	if !w.shows(text, 20*time.Second) {
+		w.t.Fatalf("the window shows %q, want %q", w.text(), text)
+	}
+}
+
+// seesBetween is sees of what the agent's shell prints on a signal: it looks at
+// its signals between keys, and a key may come before the signal.
+func (w *window) seesBetween(key, text string) {
+	w.t.Helper()
+	for range 40 {
+		w.types(key)
+		if w.shows(text, 500*time.Millisecond) {
+			return
 		}
 	}
+	w.t.Fatalf("the window shows %q, want %q", w.text(), text)
+}
+
+func (w *window) shows(text string, wait time.Duration) bool {
+	for end := time.Now().Add(wait); !strings.Contains(w.text(), text); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 func (w *window) types(text string) {
