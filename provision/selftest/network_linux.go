@@ -191,7 +191,7 @@ func noWay(t try) bool {
 		domain = unix.AF_INET6
 		name6 := &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
 		if link, err := net.InterfaceByName(to.Addr().Zone()); err == nil {
-			name6.ZoneId = uint32(link.Index)
+			name6.ZoneId = uint32(link.Index) //nolint:gosec // the kernel numbers links from 1 in 31 bits
 		}
 		name = name6
 	}
