@@ -214,6 +214,17 @@ type Secrets struct {
 	// BottlesToken is what the MCP server knows this bottle by. The guest never
 	// has it: Bottles puts it on each request.
 	BottlesToken secret.Value
+	// Known are secrets beside the tokens that must not leave the bottle, such as
+	// those that its manifest puts into the guest.
+	Known []Named
+	// Canaries are values in the guest that nobody has a right use for.
+	Canaries []Named
+}
+
+// Named is a secret and what it is called in answers and logs.
+type Named struct {
+	Name  string
+	Value secret.Value
 }
 
 // What the bottles daemon asks of the host's MCP server.

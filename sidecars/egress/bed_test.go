@@ -84,6 +84,8 @@ type bed struct {
 
 	mu   sync.Mutex
 	last seen // what arrived last
+	// what the proxy looks for beside its tokens
+	known, canaries []sidecars.Named
 }
 
 type logBuffer struct {
@@ -163,7 +165,7 @@ func (b *bed) start(c *bedConfig) {
 	b.authority = x509.NewCertPool()
 	b.authority.AppendCertsFromPEM(certPEM)
 	cfg := sidecars.Config{Bottle: "otter", Routes: c.routes, CACert: string(certPEM), Placeholders: []string{testPlaceholder}}
-	secrets := sidecars.Secrets{CAKey: key, Tokens: map[string]secret.Value{"T0": secret.New(testToken)}}
+	secrets := sidecars.Secrets{CAKey: key, Tokens: map[string]secret.Value{"T0": secret.New(testToken)}, Known: b.known, Canaries: b.canaries}
 	b.cfg = cfg
 	b.proxy, err = New(cfg, secrets, c.opts)
 	check(b.t, err)

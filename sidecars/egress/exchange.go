@@ -33,6 +33,8 @@ type exchange struct {
 	gen     *generation
 	route   *route
 	asked   ask
+	kept    http.Header // of the agent's, what may go on
+	scan    scanState
 	ending  ending
 	tracked *tracked // nil before it is allowed
 }
@@ -87,6 +89,10 @@ func (ex *exchange) serve() {
 	}
 	if a.query, no = ex.gen.pins.check(a, ex.route); no != nil {
 		ex.refuse(no)
+		return
+	}
+	if no := ex.screen(&a); no != nil {
+		ex.refuse(no.withRule(ex.route.rule))
 		return
 	}
 	if m := ex.route.meter; m != nil {
@@ -221,6 +227,7 @@ func (ex *exchange) finish(v any) {
 		_ = ex.rc.SetWriteDeadline(time.Time{}) // it may have ended well at the same moment
 	}
 	ex.leave()
+	ex.scan.end(ex.p)
 	if v != nil && v != http.ErrAbortHandler { //nolint:errorlint // compared by identity, as net/http does
 		unavailable(reasonInternal, "The proxy failed on this request.").note(&ex.d)
 	}
@@ -252,6 +259,7 @@ func (ex *exchange) measure() {
 		ex.d.Message = fmt.Sprintf("A credential of this bottle came back in the answer and was overwritten (%d times).", n)
 	}
 	ex.d.Duration = time.Since(ex.d.Time)
+	ex.scan.note(&ex.d)
 }
 
 // finishBody ends a request body that was not read to its end. A transport may

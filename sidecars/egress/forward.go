@@ -49,6 +49,13 @@ func (ex *exchange) forward(a ask, to *route) {
 		// the body before it lets an answer out.
 		_ = ex.rc.EnableFullDuplex()
 	}
+	if no, err := ex.screenBody(); no != nil {
+		ex.refuse(no.withRule(to.rule))
+		return
+	} else if err != nil {
+		ex.failed(err)
+		return
+	}
 	ex.track()
 	resp, err := ex.roundTrip(ctx, out)
 	if err != nil {
@@ -68,7 +75,7 @@ func (ex *exchange) outgoing(a ask, to *route) *http.Request {
 		Proto:         "HTTP/1.1",
 		ProtoMajor:    1,
 		ProtoMinor:    1,
-		Header:        requestHeader(in.Header, to.auth),
+		Header:        requestHeader(ex.kept, to.auth),
 		ContentLength: in.ContentLength,
 	}
 	if ex.reads() {
@@ -206,7 +213,7 @@ func (ex *exchange) copyBody(resp *http.Response) error {
 			flusher.Flush()
 		}
 	}
-	body := &staged{from: resp.Body, stages: ex.inbound(), refuse: ex.ending.end}
+	body := &staged{from: resp.Body, stages: append(ex.inbound(), ex.screenAnswer(resp)...), refuse: ex.ending.end}
 	for {
 		n, err := body.Read(*buf)
 		if n > 0 {
@@ -289,6 +296,7 @@ type requestBody struct {
 	out    *http.Request
 	from   staged
 	ended  atomic.Bool
+	read   atomic.Bool // all of it was read before it goes on
 	closed atomic.Bool
 }
 
@@ -301,21 +309,25 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	b.ex.sent.Add(int64(n))
 	b.ex.watch.touch()
 	if errors.Is(err, io.EOF) {
-		b.copyTrailers()
+		if no := b.copyTrailers(); no != nil {
+			b.ex.ending.end(no)
+			return 0, no
+		}
 		b.ended.Store(true)
 	}
 	return n, err
 }
 
-func (b *requestBody) copyTrailers() {
+func (b *requestBody) copyTrailers() *refusal {
 	if b.out.Trailer == nil {
-		return
+		return nil
 	}
 	for name, values := range b.in.Trailer {
 		if trailerAllowed(name, b.auth) {
 			b.out.Trailer[name] = values
 		}
 	}
+	return b.ex.screenTrailer(b.out.Trailer)
 }
 
 // Close implements io.Closer. It does not close the agent's body: net/http's
@@ -327,4 +339,4 @@ func (b *requestBody) Close() error {
 
 func (b *requestBody) close() { b.closed.Store(true) }
 
-func (b *requestBody) finished() bool { return b.ended.Load() }
+func (b *requestBody) finished() bool { return b.ended.Load() || b.read.Load() }

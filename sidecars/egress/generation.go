@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/dlp"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/scrub"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
@@ -18,14 +19,21 @@ import (
 // cutWait is how long Reload waits for what it has cut to be over.
 const cutWait = 2 * time.Second
 
+// searches look through what passes.
+type searches struct {
+	// scanner looks for secrets in requests, and for injection in answers.
+	scanner *dlp.Scanner
+	// scrubber keeps the credentials that are put on requests out of answers.
+	scrubber *scrub.Scrubber
+}
+
 // generation is one policy in force. Connections to upstreams belong to the
 // policy under which they were opened: a request of another one never travels
 // on them, so that a route that was taken away is not ridden on.
 type generation struct {
 	table *table
 	pins  *pinning
-	// scrubber keeps the credentials that are put on requests out of answers.
-	scrubber *scrub.Scrubber
+	searches
 	// viaH1 talks HTTP/1.1 to upstreams, viaH2 also HTTP/2. The latter serves
 	// clients that came with HTTP/2 (gRPC needs it end to end); for all others
 	// one connection per request is faster and takes a third of the memory.
@@ -33,14 +41,14 @@ type generation struct {
 }
 
 // newGeneration puts the budgets of a table in force.
-func (p *Proxy) newGeneration(t *table, placeholders []string, scrubber *scrub.Scrubber) *generation {
+func (p *Proxy) newGeneration(t *table, placeholders []string, s searches) *generation {
 	for i, r := range t.policy.Routes() {
 		if m := p.meters.of(r); m != nil {
 			m.bound(r.Budget)
 			t.routes[i].meter = m
 		}
 	}
-	return &generation{table: t, pins: newPinning(placeholders), scrubber: scrubber, viaH1: p.newTransport(t, false), viaH2: p.newTransport(t, true)}
+	return &generation{table: t, pins: newPinning(placeholders), searches: s, viaH1: p.newTransport(t, false), viaH2: p.newTransport(t, true)}
 }
 
 // newTransport sets Proxy to nil: no environment variable may send requests
@@ -88,7 +96,7 @@ func (g *generation) keeps(ex *exchange) bool {
 }
 
 // Reload puts another policy in force: that of cfg, for the same bottle. Of
-// secrets only tokens are taken, and those that are not given stay. On an error
+// secrets the CA is not taken, and those that are not given stay. On an error
 // nothing has changed.
 //
 // Requests that the new policy allows in the same way go on, and so do their
@@ -114,15 +122,19 @@ func (p *Proxy) Reload(cfg sidecars.Config, secrets sidecars.Secrets) error {
 	if err != nil {
 		return fmt.Errorf("egress: %w", err)
 	}
+	scanner, err := newScanner(sidecars.Secrets{Tokens: tokens, Known: merged(p.known, secrets.Known), Canaries: merged(p.canaries, secrets.Canaries)}, cfg.Placeholders)
+	if err != nil {
+		return fmt.Errorf("egress: %w", err)
+	}
 	scrubber, err := newScrubber(tokens)
 	if err != nil {
 		return fmt.Errorf("egress: %w", err)
 	}
 	p.journal.ledger.Policy(digest) // nothing can fail any more
 	old := p.current.Load()
-	p.tokens = tokens
+	p.tokens, p.known, p.canaries = tokens, merged(p.known, secrets.Known), merged(p.canaries, secrets.Canaries)
 	cut := p.running.change(func() *generation {
-		next := p.newGeneration(routes, cfg.Placeholders, scrubber)
+		next := p.newGeneration(routes, cfg.Placeholders, searches{scanner, scrubber})
 		p.current.Store(next)
 		return next
 	})

@@ -27,9 +27,8 @@ func connectionNames(h http.Header) map[string]bool {
 	return names
 }
 
-// requestHeader is what goes upstream of the agent's headers, with the
-// route's credential in place of the agent's own.
-func requestHeader(in http.Header, auth *credential) http.Header {
+// agentHeader is what goes upstream of the agent's headers.
+func agentHeader(in http.Header, auth *credential) http.Header {
 	named := connectionNames(in)
 	out := make(http.Header, len(in)+2)
 	for name, values := range in {
@@ -44,10 +43,15 @@ func requestHeader(in http.Header, auth *credential) http.Header {
 	if _, ok := out["User-Agent"]; !ok {
 		out["User-Agent"] = []string{""} // or net/http adds its own
 	}
-	if auth != nil {
-		auth.put(out)
-	}
 	return out
+}
+
+// requestHeader puts the route's credential in place of the agent's own.
+func requestHeader(kept http.Header, auth *credential) http.Header {
+	if auth != nil {
+		auth.put(kept)
+	}
+	return kept
 }
 
 // copyResponseHeader passes an upstream's headers on, without those that

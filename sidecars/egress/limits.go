@@ -25,6 +25,8 @@ type Limits struct {
 	Idle time.Duration
 	// HalfClosed ends a WebSocket tunnel after one side has finished. Default 5 s.
 	HalfClosed time.Duration
+	// Hold is how long a request waits for the operator's word. Default 25 s.
+	Hold time.Duration
 	// Stop is how long Serve waits for requests in progress. Default 2 s.
 	Stop time.Duration
 }
@@ -50,6 +52,7 @@ func (l Limits) withDefaults() Limits {
 	span(&l.ResponseHead, 10*time.Minute)
 	span(&l.Idle, 10*time.Minute)
 	span(&l.HalfClosed, 5*time.Second)
+	span(&l.Hold, 25*time.Second)
 	span(&l.Stop, 2*time.Second)
 	return l
 }

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,6 +51,9 @@ type Options struct {
 	// Interfaces lists this machine's addresses, which may not be dialled.
 	// Default: net.InterfaceAddrs. For tests.
 	Interfaces func() ([]net.Addr, error)
+	// Hold asks the operator about a request in which something was found, where
+	// the route says so, and reports whether it may pass. nil refuses at once.
+	Hold func(context.Context, Proposal) (bool, error)
 	// Limits bound what the guest can make the proxy hold.
 	Limits Limits
 }
@@ -74,6 +78,10 @@ type Proxy struct {
 	running   runningSet
 	reloading sync.Mutex              // held while a policy is put in force
 	tokens    map[string]secret.Value // all that were handed over, by slot
+	known     []sidecars.Named
+	canaries  []sidecars.Named
+	hold      func(context.Context, Proposal) (bool, error)
+	scanned   budgetOfMemory
 	meters    meters
 }
 
@@ -99,6 +107,10 @@ func New(cfg sidecars.Config, secrets sidecars.Secrets, opts Options) (*Proxy, e
 	if err != nil {
 		return nil, fmt.Errorf("egress: %w", err)
 	}
+	scanner, err := newScanner(secrets, cfg.Placeholders)
+	if err != nil {
+		return nil, fmt.Errorf("egress: %w", err)
+	}
 	p := &Proxy{
 		bottle:  cfg.Bottle,
 		caCert:  cfg.CACert,
@@ -108,11 +120,13 @@ func New(cfg sidecars.Config, secrets sidecars.Secrets, opts Options) (*Proxy, e
 		inner:   newHandoff(),
 		roots:   opts.RootCAs,
 		tokens:  maps.Clone(secrets.Tokens),
-		meters:  meters{},
+		known:   slices.Clone(secrets.Known), canaries: slices.Clone(secrets.Canaries),
+		hold:   opts.Hold,
+		meters: meters{},
 	}
 	p.out = newOutbound(opts, p.limits)
 	p.guestTLS = p.newGuestTLS()
-	p.current.Store(p.newGeneration(routes, cfg.Placeholders, scrubber))
+	p.current.Store(p.newGeneration(routes, cfg.Placeholders, searches{scanner, scrubber}))
 	return p, nil
 }
 

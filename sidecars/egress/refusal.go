@@ -16,6 +16,7 @@ const (
 	layerProtocol = policy.LayerProtocol
 	layerAddress  = "address"  // what the name resolves to
 	layerPin      = "pin"      // a credential of the agent's own where the proxy puts one
+	layerDLP      = "dlp"      // a secret in what the agent sends
 	layerBudget   = "budget"   // a bound of what a route may be used for
 	layerResponse = "response" // what the server answers
 	layerUpstream = "upstream" // the server beyond
@@ -74,6 +75,19 @@ const (
 	reasonUnreadable      = "coding_unreadable"
 	reasonBomb            = "decompression_bomb"
 	reasonResponseSize    = "response_too_large"
+	reasonSecretHost      = "secret_in_host"
+	reasonSecretPath      = "secret_in_path"
+	reasonSecretQuery     = "secret_in_query"
+	reasonSecretHeader    = "secret_in_header"
+	reasonSecretBody      = "secret_in_body"
+	reasonSecretTrailer   = "secret_in_trailer"
+	reasonSecretMessage   = "secret_in_message"
+	reasonCanary          = "canary"
+	reasonUnscannable     = "not_scannable"
+	reasonEncoding        = "encoding_not_scannable"
+	reasonLineEnd         = "line_end_injection"
+	reasonInjection       = "injection_suspected" // in an answer; it is passed
+	reasonWarned          = "scan_warning"        // in a request; it is passed
 	reasonUnknownLocal    = "unknown_proxy_page"
 	reasonQuestion        = "question_invalid"
 )
@@ -93,6 +107,8 @@ type refusal struct {
 	Ask     string // how to get what was wanted
 	// RetryAfter is when the same request could be allowed; 0 is not known.
 	RetryAfter time.Duration
+	// Found is what a scan found, never its text.
+	Found []found
 }
 
 // Error implements error.

@@ -27,13 +27,15 @@ type refusalBody struct {
 	Ask     string `json:"how_to_ask"`
 	// RetryAfter is in seconds.
 	RetryAfter int `json:"retry_after,omitempty"`
+	// Findings say what a scan found and where, never what it is.
+	Findings []found `json:"findings,omitempty"`
 }
 
 // body renders the refusal of the request that d describes.
 func (r *refusal) body(d sidecars.Decision) []byte {
 	b, err := json.MarshalIndent(refusalBody{
 		Error: "egress_refused", Layer: r.Layer, Reason: r.Reason, Message: r.Message, Rule: r.Rule,
-		Host: clean(d.Host), Port: d.Port, Method: clean(d.Method), Path: clean(d.Path), Ask: r.Ask, RetryAfter: r.retryAfter(),
+		Host: clean(d.Host), Port: d.Port, Method: clean(d.Method), Path: clean(d.Path), Ask: r.Ask, RetryAfter: r.retryAfter(), Findings: r.Found,
 	}, "", "  ")
 	if err != nil { // strings and a number always encode
 		return []byte(`{"error":"egress_refused"}` + "\n")
@@ -62,6 +64,7 @@ func (r *refusal) note(d *sidecars.Decision) {
 
 // record logs a decision that no exchange stands for.
 func (p *Proxy) record(d sidecars.Decision, no *refusal) {
+	no = p.hideIn(&d, no)
 	no.note(&d)
 	d.Bottle, d.Service = p.bottle, sidecars.Egress
 	d.Duration = time.Since(d.Time)
@@ -71,6 +74,7 @@ func (p *Proxy) record(d sidecars.Decision, no *refusal) {
 // refuse answers the request with no. The answer goes out at once, whatever
 // the client is still sending.
 func (ex *exchange) refuse(no *refusal) {
+	no = ex.p.hideIn(&ex.d, no)
 	no.note(&ex.d)
 	body := no.body(ex.d)
 	if !ex.silent {

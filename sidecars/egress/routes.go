@@ -29,13 +29,14 @@ type route struct {
 	// bodies count.
 	meter    *meter
 	budgeted bool
+	scans    scanRules
 }
 
 // carriesOutAs reports whether a request of route o would be carried out in the
 // same way under r.
 func (r *route) carriesOutAs(o *route) bool {
 	return r.rule == o.rule && r.auth.equal(o.auth) && slices.Equal(r.private, o.private) &&
-		r.budgeted == o.budgeted && reflect.DeepEqual(r.response, o.response)
+		r.budgeted == o.budgeted && reflect.DeepEqual(r.scans, o.scans) && reflect.DeepEqual(r.response, o.response)
 }
 
 // table is the compiled policy, and beside each of its routes the credential.
@@ -63,7 +64,7 @@ func newTable(routes []sidecars.Route, tokens map[string]secret.Value) (*table, 
 		if err != nil {
 			faults = append(faults, &policy.RouteError{Index: i, Host: in.Host, Err: err})
 		}
-		t.routes = append(t.routes, route{rule: in.Host, auth: auth, response: in.Response, budgeted: in.Budget != nil})
+		t.routes = append(t.routes, route{rule: in.Host, auth: auth, response: in.Response, budgeted: in.Budget != nil, scans: scanRulesOf(in.DLP)})
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
 
 // withHandler is a bed whose origin does h.
@@ -145,44 +147,64 @@ func TestEarlyHints(t *testing.T) {
 }
 
 // Each byte is sent only after the last came back: both directions must flow.
+// TestFullDuplex has single bytes answered where nothing is scanned, and
+// messages where they are.
 func TestFullDuplex(t *testing.T) {
-	b := withHandler(t, func(w http.ResponseWriter, r *http.Request) {
-		rc := http.NewResponseController(w)
-		_ = rc.EnableFullDuplex()
-		_ = rc.Flush()
-		buf := make([]byte, 16)
-		for {
-			n, err := r.Body.Read(buf)
-			_, _ = w.Write(buf[:n])
-			_ = rc.Flush()
-			if err != nil {
-				return
-			}
-		}
+	b := newBed(t, func(_ *bed, c *bedConfig) {
+		c.routes[0].DLP = &sidecars.DLP{Outbound: []string{}}
+		c.handler = http.HandlerFunc(echoBytes)
 	})
-	for _, h2 := range []bool{false, true} {
-		t.Run(fmt.Sprintf("h2=%v", h2), func(t *testing.T) {
-			pr, pw := io.Pipe()
-			req, err := http.NewRequest("POST", b.secureURL("allowed.test", "/"), pr)
-			check(t, err)
-			resp, err := b.client(h2).Do(req)
-			check(t, err)
-			defer resp.Body.Close()
-			one := make([]byte, 1)
-			for i := range 20 {
-				_, err := pw.Write([]byte{byte('a' + i)})
+	message := func(i int) string { return string([]byte{0, 0, 0, 0, 3, 'g', 'h', byte('a' + i)}) }
+	for _, tt := range []struct {
+		host, kind string
+		write      func(i int) string
+	}{
+		{"allowed.test", "text/plain", func(i int) string { return string(rune('a' + i)) }},
+		{"other.test", "application/grpc", message},
+		{"other.test", "application/x-ndjson", func(i int) string { return string(rune('a'+i)) + "\n" }},
+	} {
+		for _, h2 := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s h2=%v", tt.kind, h2), func(t *testing.T) {
+				pr, pw := io.Pipe()
+				req, err := http.NewRequest("POST", b.secureURL(tt.host, "/"), pr)
 				check(t, err)
-				_, err = io.ReadFull(resp.Body, one)
+				req.Header.Set("Content-Type", tt.kind)
+				resp, err := b.client(h2).Do(req)
 				check(t, err)
-				if one[0] != byte('a'+i) {
-					t.Fatalf("got %q", one)
+				defer resp.Body.Close()
+				for i := range 20 {
+					want := tt.write(i)
+					_, err := io.WriteString(pw, want)
+					check(t, err)
+					got := make([]byte, len(want))
+					_, err = io.ReadFull(resp.Body, got)
+					check(t, err)
+					if string(got) != want {
+						t.Fatalf("got %q", got)
+					}
 				}
-			}
-			check(t, pw.Close())
-			if rest, err := io.ReadAll(resp.Body); err != nil || len(rest) > 0 {
-				t.Errorf("rest %q, %v", rest, err)
-			}
-		})
+				check(t, pw.Close())
+				if rest, err := io.ReadAll(resp.Body); err != nil || len(rest) > 0 {
+					t.Errorf("rest %q, %v", rest, err)
+				}
+			})
+		}
+	}
+}
+
+// echoBytes answers while it reads.
+func echoBytes(w http.ResponseWriter, r *http.Request) {
+	rc := http.NewResponseController(w)
+	_ = rc.EnableFullDuplex()
+	_ = rc.Flush()
+	buf := make([]byte, 16)
+	for {
+		n, err := r.Body.Read(buf)
+		_, _ = w.Write(buf[:n])
+		_ = rc.Flush()
+		if err != nil {
+			return
+		}
 	}
 }
 
