@@ -121,7 +121,6 @@ func (d *draft) provider() {
 		d.r.prompt = d.agent.Prompt
 		a.skills = d.skills(d.agent.Skills, r)
 	}
-	d.unsupportedProvider(r.Provider, r.Routes)
 	d.plan.Provider = d.agentPlan(a, r)
 	d.agentEnv(r)
 	d.agentProgram(p)

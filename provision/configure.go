@@ -99,6 +99,7 @@ func (l *launch) guestFiles() (agents, roots []setup.File, err error) {
 		return nil, nil, err
 	}
 	agents = append(agents, gitFiles(l.r.git, e)...)
+	agents = append(agents, canaryFile(l.canary))
 	system, err := trust.System(e, l.caCert, l.detail.Account)
 	if err != nil {
 		return nil, nil, err

@@ -10,6 +10,7 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/provision/provider"
 	"github.com/bottle-mcp/bottle-mcp/provision/state"
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
 
 const (
@@ -78,6 +79,7 @@ type launch struct {
 	detail  detail
 	caCert  []byte
 	secrets sidecars.Secrets
+	canary  secret.Value        // until it is in the guest
 	login   *provider.HostLogin // of this host, when the agent uses it
 	config  sidecars.Config
 	env     []string

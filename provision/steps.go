@@ -102,7 +102,8 @@ func render(_ context.Context, l *launch) (string, error) {
 	l.config = sidecars.Config{
 		Bottle: string(l.plan.ID), Routes: routes, Placeholders: placeholders, CACert: string(cert), Ledger: l.m.cfg.Ledger,
 	}
-	l.secrets = sidecars.Secrets{CAKey: key, Tokens: tokens}
+	l.canary = newCanary()
+	l.secrets = sidecars.Secrets{CAKey: key, Tokens: tokens, Known: l.knownSecrets(), Canaries: []sidecars.Named{{Name: canaryName, Value: l.canary}}}
 	return fmt.Sprintf("%d routes, %d credentials", len(routes), len(tokens)), nil
 }
 

@@ -2,8 +2,6 @@ package provision
 
 import (
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/bottle-mcp/bottle-mcp/provision/manifest"
 )
@@ -21,10 +19,6 @@ type demand struct {
 // makes one of them work takes its line out.
 func demands() []demand {
 	return []demand{
-		// false asks for no scanning, and that is what there is.
-		{"scanning of requests", ofRoutes("dlp.outbound_detectors", func(r manifest.Route) bool { return r.DLP != nil && len(r.DLP.Outbound) > 0 })},
-		{"scanning of answers", ofRoutes("dlp.inbound_detectors", func(r manifest.Route) bool { return r.DLP != nil && len(r.DLP.Inbound) > 0 })},
-		{"scanning of requests", ofRoutes("dlp.outbound_on_match", func(r manifest.Route) bool { return r.DLP != nil && r.DLP.OnMatch != "" })},
 		{"a way for the agent to ask for more", of("supervise", func(b *manifest.Bottle) bool { return b.Supervise })},
 		{"reachable ports", of("publish", func(b *manifest.Bottle) bool { return len(b.Publish) > 0 })},
 	}
@@ -37,19 +31,6 @@ func of(key string, asked func(*manifest.Bottle) bool) func(*manifest.Bottle) []
 			return []string{key}
 		}
 		return nil
-	}
-}
-
-// ofRoutes is a demand of a key of each route.
-func ofRoutes(key string, asked func(manifest.Route) bool) func(*manifest.Bottle) []string {
-	return func(b *manifest.Bottle) []string {
-		var keys []string
-		for i, r := range b.Routes {
-			if asked(r) {
-				keys = append(keys, "egress.routes["+strconv.Itoa(i)+"]."+key)
-			}
-		}
-		return keys
 	}
 }
 
@@ -87,14 +68,5 @@ func unsupported(origin manifest.Origin, key, missing string) *manifest.Error {
 func (d *draft) unsupported() {
 	for _, e := range Unsupported(d.bottle, d.agent) {
 		d.problems = append(d.problems, e)
-	}
-}
-
-// unsupportedProvider refuses a provider whose routes ask for it.
-func (d *draft) unsupportedProvider(name string, routes []manifest.Route) {
-	for _, demand := range demands() {
-		for _, key := range demand.keys(&manifest.Bottle{Routes: routes}) {
-			d.fail(providerField("template"), "the provider %s asks for %s, which is not supported yet by this version (%s); choose another provider", name, strings.TrimPrefix(key, "egress."), demand.missing)
-		}
 	}
 }

@@ -285,7 +285,7 @@ func TestEarlyAnswer(t *testing.T) {
 	})
 	c := b.tunnel("allowed.test", "allowed.test")
 	at := b.target("allowed.test")
-	c.send("POST / HTTP/1.1\r\nHost: " + at + "\r\nContent-Length: 1000\r\n\r\n")
+	c.send("POST / HTTP/1.1\r\nHost: " + at + "\r\nContent-Length: 100000\r\n\r\n")
 	if resp := c.response("POST"); resp.StatusCode != http.StatusUnauthorized {
 		t.Fatalf("status %s", resp.Status)
 	}

@@ -133,10 +133,19 @@ func configFiles(cfg sidecars.Config, secrets sidecars.Secrets, roots []byte) ([
 		if err := checkSlot(slot); err != nil {
 			return nil, err
 		}
-		if slot == sidecars.BottlesTokenFile {
+		if slot == sidecars.BottlesTokenFile || isNamed(slot) {
 			return nil, fmt.Errorf("token slot %q is the sidecar's own: choose another", slot)
 		}
 		add(sidecars.TokensDir, slot, []byte(token.Reveal()))
+	}
+	for prefix, all := range map[string][]sidecars.Named{knownPrefix: secrets.Known, canaryPrefix: secrets.Canaries} {
+		named, err := namedFiles(prefix, all)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range named {
+			add(sidecars.TokensDir, f.name, f.data)
+		}
 	}
 	if !secrets.BottlesToken.Empty() {
 		add(sidecars.TokensDir, sidecars.BottlesTokenFile, []byte(secrets.BottlesToken.Reveal()))

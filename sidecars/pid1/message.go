@@ -34,7 +34,9 @@ type startMessage struct {
 	Roots     []byte            `json:"roots"`
 	Listeners int               `json:"listeners"`
 	// BottlesToken is for sidecars.Bottles, everything else for egress.
-	BottlesToken string `json:"bottles_token,omitempty"`
+	BottlesToken string       `json:"bottles_token,omitempty"`
+	Known        []plainNamed `json:"known,omitempty"`
+	Canaries     []plainNamed `json:"canaries,omitempty"`
 }
 
 // newStartMessage gives a daemon what it needs and nothing else.
@@ -52,6 +54,7 @@ func newStartMessage(daemon sidecars.Service, s *settings, listeners int) startM
 	for slot, token := range s.usedTokens() {
 		m.Tokens[slot] = token.Reveal()
 	}
+	m.Known, m.Canaries = revealNamed(s.secrets.Known), revealNamed(s.secrets.Canaries)
 	return m
 }
 
@@ -61,6 +64,7 @@ func (m startMessage) settings() *settings {
 	for slot, token := range m.Tokens {
 		s.secrets.Tokens[slot] = secret.New(token)
 	}
+	s.secrets.Known, s.secrets.Canaries = sealNamed(m.Known), sealNamed(m.Canaries)
 	if m.BottlesToken != "" {
 		s.secrets.BottlesToken = secret.New(m.BottlesToken)
 	}

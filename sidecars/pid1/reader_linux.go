@@ -124,6 +124,7 @@ func loadSettings(path string) (*settings, error) {
 		s.secrets.BottlesToken = token
 		delete(s.secrets.Tokens, sidecars.BottlesTokenFile)
 	}
+	s.secrets.Known, s.secrets.Canaries = takeNamed(s.secrets.Tokens, knownPrefix), takeNamed(s.secrets.Tokens, canaryPrefix)
 	return s, err
 }
 

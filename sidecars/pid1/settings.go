@@ -82,7 +82,14 @@ func (s *settings) after(next *settings) (*settings, error) {
 	tokens := map[string]secret.Value{}
 	maps.Copy(tokens, s.secrets.Tokens)
 	maps.Copy(tokens, next.secrets.Tokens)
-	merged.secrets = sidecars.Secrets{CAKey: s.secrets.CAKey, Tokens: tokens, BottlesToken: next.secrets.BottlesToken}
+	merged.secrets = sidecars.Secrets{CAKey: s.secrets.CAKey, Tokens: tokens, BottlesToken: next.secrets.BottlesToken,
+		Known: next.secrets.Known, Canaries: next.secrets.Canaries}
+	if merged.secrets.Known == nil {
+		merged.secrets.Known = s.secrets.Known
+	}
+	if merged.secrets.Canaries == nil {
+		merged.secrets.Canaries = s.secrets.Canaries
+	}
 	if merged.secrets.BottlesToken.Empty() {
 		merged.secrets.BottlesToken = s.secrets.BottlesToken
 	}

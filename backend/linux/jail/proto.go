@@ -1,6 +1,8 @@
 package jail
 
 import (
+	"slices"
+
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
@@ -22,12 +24,37 @@ type PlainSecrets struct {
 	CAKey  []byte            `json:"ca_key"`
 	Tokens map[string][]byte `json:"tokens"`
 	// BottlesToken is empty where nothing leads to the host's MCP server.
-	BottlesToken []byte `json:"bottles_token,omitempty"`
+	BottlesToken []byte       `json:"bottles_token,omitempty"`
+	Known        []PlainNamed `json:"known,omitempty"`
+	Canaries     []PlainNamed `json:"canaries,omitempty"`
+}
+
+// PlainNamed is sidecars.Named on the wire.
+type PlainNamed struct {
+	Name  string `json:"name"`
+	Value []byte `json:"value"`
+}
+
+func plainNamed(all []sidecars.Named) []PlainNamed {
+	var out []PlainNamed
+	for _, n := range all {
+		out = append(out, PlainNamed{n.Name, []byte(n.Value.Reveal())})
+	}
+	return out
+}
+
+func sealedNamed(all []PlainNamed) []sidecars.Named {
+	var out []sidecars.Named
+	for _, n := range all {
+		out = append(out, sidecars.Named{Name: n.Name, Value: secret.New(string(n.Value))})
+	}
+	return out
 }
 
 // Plain reveals s for the wire.
 func Plain(s sidecars.Secrets) PlainSecrets {
 	p := PlainSecrets{CAKey: []byte(s.CAKey.Reveal()), Tokens: map[string][]byte{}, BottlesToken: []byte(s.BottlesToken.Reveal())}
+	p.Known, p.Canaries = plainNamed(s.Known), plainNamed(s.Canaries)
 	for slot, v := range s.Tokens {
 		p.Tokens[slot] = []byte(v.Reveal())
 	}
@@ -41,12 +68,16 @@ func (p *PlainSecrets) Forget() {
 	for _, token := range p.Tokens {
 		clear(token)
 	}
+	for _, n := range slices.Concat(p.Known, p.Canaries) {
+		clear(n.Value)
+	}
 	*p = PlainSecrets{}
 }
 
 // Sealed is the reverse of Plain.
 func (p *PlainSecrets) Sealed() sidecars.Secrets {
 	s := sidecars.Secrets{CAKey: secret.New(string(p.CAKey)), Tokens: map[string]secret.Value{}}
+	s.Known, s.Canaries = sealedNamed(p.Known), sealedNamed(p.Canaries)
 	for slot, v := range p.Tokens {
 		s.Tokens[slot] = secret.New(string(v))
 	}
