@@ -26,7 +26,7 @@ func newCanary() secret.Value { return secret.New(rand.Text() + rand.Text()) }
 func canaryFile(canary secret.Value) setup.File {
 	return setup.File{
 		Path: path.Join(backend.AgentHome, ".config/credentials"), How: setup.Create, Mode: 0o600,
-		Content: []byte("[default]\nsecret_access_key = " + canary.Reveal() + "\n"),
+		Content: []byte("[default]\nsecret_access_key = " + canary.Reveal() + "\n"), //nolint:forbidigo // the guest is where it is to be found
 	}
 }
 
@@ -42,7 +42,7 @@ func (l *launch) knownSecrets() []sidecars.Named {
 			text, _ := l.m.cfg.LookupEnv(v.FromHost) // whether it is set, wireEnvironment says
 			value = secret.New(text)
 		}
-		if (v.Ask || v.FromHost != "") && !value.Empty() && !provider.IsPlaceholder(value.Reveal()) {
+		if (v.Ask || v.FromHost != "") && !value.Empty() && !provider.IsPlaceholder(value.Reveal()) { //nolint:forbidigo // looked at, and kept nowhere
 			out = append(out, sidecars.Named{Name: name, Value: value})
 		}
 	}

@@ -48,7 +48,7 @@ func (ex *exchange) scanUnpacked(format string, data []byte) ([]dlp.Finding, *re
 		return nil, unscannable("The body is not what its Content-Encoding says.")
 	}
 	if c, ok := out.(io.Closer); ok {
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 	}
 	stream := ex.gen.scanner.Stream(dlp.StreamOptions{Detectors: ex.route.scans.outbound})
 	all, err := readUnpacked(stream, out, int64(len(data)))
