@@ -39,7 +39,7 @@ func FuzzPin(f *testing.F) {
 				}
 			}
 		}
-		out := requestHeader(a.header, to.auth)
+		out := requestHeader(agentHeader(a.header, to.auth), to.auth)
 		for _, known := range []string{"X-Api-Key", "Private-Token", "Proxy-Authorization", "Cookie"} {
 			if out.Get(known) != "" {
 				t.Fatalf("%s passes with %q", known, out.Get(known))
