@@ -63,6 +63,11 @@ func (ex *exchange) forward(a ask, to *route) {
 		return
 	}
 	defer resp.Body.Close()
+	if ex.ending.reason() != nil {
+		// The request was cut and the server answered the part that it got.
+		ex.failed(ex.ending.err())
+		return
+	}
 	ex.respond(resp)
 }
 
