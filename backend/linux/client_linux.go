@@ -61,6 +61,11 @@ func (b *Backend) dial(ctx context.Context, id backend.ID) (*frame.Conn, error) 
 
 // ask sends one request and reads one reply.
 func (b *Backend) ask(ctx context.Context, id backend.ID, req shim.Request) (shim.Reply, error) {
+	return b.askWith(ctx, id, req, nil)
+}
+
+// askWith sends a request that a frame of bytes belongs to; nil is none.
+func (b *Backend) askWith(ctx context.Context, id backend.ID, req shim.Request, raw []byte) (shim.Reply, error) {
 	conn, err := b.dial(ctx, id)
 	if err != nil {
 		return shim.Reply{}, err
@@ -68,7 +73,10 @@ func (b *Backend) ask(ctx context.Context, id backend.ID, req shim.Request) (shi
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer func() { stop(); _ = conn.Close() }()
 	var r shim.Reply
-	if err = conn.Send(req); err == nil {
+	if err = conn.Send(req); err == nil && raw != nil {
+		err = conn.SendBytes(raw)
+	}
+	if err == nil {
 		err = conn.Recv(&r)
 	}
 	switch {

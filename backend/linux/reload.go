@@ -23,9 +23,9 @@ func (b *Backend) Reload(ctx context.Context, id backend.ID, cfg sidecars.Config
 	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
 	defer cancel()
 	secrets.CAKey = secret.Value{} // the sidecar has it
-	change := jail.Reload{Config: cfg, Secrets: jail.Plain(secrets)}
-	defer change.Secrets.Forget()
-	_, err := b.ask(ctx, id, shim.Request{Op: shim.OpReload, Reload: &change})
+	raw := jail.EncodeSecrets(secrets)
+	defer clear(raw)
+	_, err := b.askWith(ctx, id, shim.Request{Op: shim.OpReload, Reload: &jail.Reload{Config: cfg}}, raw)
 	if err != nil {
 		return fmt.Errorf("change the policy of bottle %s: %w", id, err)
 	}

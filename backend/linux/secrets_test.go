@@ -6,11 +6,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +34,7 @@ func TestSecretsStayInTheSidecar(t *testing.T) {
 	}
 	b := newBackend(t)
 	const id = backend.ID("secrets")
-	first, second := strings.Repeat("first-of-all-", 3), strings.Repeat("second-of-all-", 3)
+	first, second, known := rand.Text()+rand.Text(), rand.Text()+rand.Text(), rand.Text()+rand.Text()
 	cert, key, err := ca.NewAuthority("secrets", time.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +49,7 @@ func TestSecretsStayInTheSidecar(t *testing.T) {
 	})
 	_, err = b.StartSidecar(t.Context(), backend.SidecarSpec{
 		ID: id, Owner: b.cfg.Owner, Services: []sidecars.Service{sidecars.Egress}, Config: cfg, Expires: time.Now().Add(time.Minute),
-		Secrets: sidecars.Secrets{CAKey: key, Tokens: map[string]secret.Value{"FIRST": secret.New(first)}},
+		Secrets: sidecars.Secrets{CAKey: key, Tokens: map[string]secret.Value{"FIRST": secret.New(first)}, Known: []sidecars.Named{{Name: "KNOWN", Value: secret.New(known)}}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -63,23 +66,17 @@ func TestSecretsStayInTheSidecar(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, plain := range map[string]string{"the first token": first, "the second token": second, "the CA's key": middleLine(key.Reveal())} {
-		encoded := base64.StdEncoding.EncodeToString([]byte(plain))[4 : len(plain)-4]
-		for process, p := range map[string]shim.Process{"shim": st.Shim, "guest": st.Guest} {
-			needles := []string{plain, encoded}
-			if process == "shim" {
-				// What the JSON encoder leaves behind of a message is nobody's any
-				// more and may lie in memory that the runtime has given to another
-				// use, where no collection overwrites it.
-				needles = needles[:1]
-			}
-			for _, needle := range needles {
-				if n := inMemory(t, p.PID, needle); n > 0 {
-					t.Errorf("%s is in the %s's memory, %d times, as %.6s...", name, process, n, needle)
+	secrets := map[string]string{"the first token": first, "the second token": second, "a known secret": known, "the CA's key": middleOf(key.Reveal())}
+	memory := map[string][]byte{"shim": memoryOf(t, st.Shim.PID), "guest": memoryOf(t, st.Guest.PID), "sidecar": memoryOf(t, st.Sidecar.PID)}
+	for name, plain := range secrets {
+		for _, process := range []string{"shim", "guest"} {
+			for _, needle := range pieces(plain) {
+				if n := bytes.Count(memory[process], []byte(needle)); n > 0 {
+					t.Errorf("a piece of %s is in the %s's memory, %d times, as %.6s...", name, process, n, needle)
 				}
 			}
 		}
-		if name != "the CA's key" && inMemory(t, st.Sidecar.PID, plain) == 0 {
+		if name != "the CA's key" && !bytes.Contains(memory["sidecar"], []byte(plain)) {
 			t.Errorf("control: %s is not in the sidecar's memory", name)
 		}
 		for _, p := range []shim.Process{st.Shim, st.Guest, st.Sidecar} {
@@ -98,8 +95,26 @@ func TestSecretsStayInTheSidecar(t *testing.T) {
 	}
 }
 
-// middleLine is the second line of a PEM block: the first ones are alike.
-func middleLine(pem string) string { return strings.Split(pem, "\n")[2] }
+// pieces are parts of a secret as such and as an encoder of messages would leave
+// them, each long enough to be nothing else.
+func pieces(plain string) []string {
+	const size = 16
+	var out []string
+	for _, text := range []string{
+		plain,
+		base64.StdEncoding.EncodeToString([]byte(plain)), base64.StdEncoding.EncodeToString([]byte(plain[1:])), base64.StdEncoding.EncodeToString([]byte(plain[2:])),
+		hex.EncodeToString([]byte(plain)),
+	} {
+		for ; len(text) >= size; text = text[size:] {
+			out = append(out, text[:size])
+		}
+	}
+	return out
+}
+
+// middleOf is what a PEM block of a key holds of the private half alone: all keys
+// begin alike, and the public half behind it is in the certificate too.
+func middleOf(pem string) string { return strings.Split(pem, "\n")[2][:24] }
 
 func inFiles(t *testing.T, dir, name, plain string) {
 	t.Helper()
@@ -119,15 +134,16 @@ func inFiles(t *testing.T, dir, name, plain string) {
 	}
 }
 
-// inMemory counts a text in what a process may write to.
-func inMemory(t *testing.T, pid int, needle string) int {
+// memoryOf reads what a process may write to.
+func memoryOf(t *testing.T, pid int) []byte {
 	t.Helper()
 	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = mem.Close() }()
-	count, regions := 0, 0
+	var out []byte
+	untouched := make([]byte, 4096)
 	lines := bufio.NewScanner(bytes.NewReader(read(t, fmt.Sprintf("/proc/%d/maps", pid))))
 	for lines.Scan() {
 		var from, to int64
@@ -135,16 +151,16 @@ func inMemory(t *testing.T, pid int, needle string) int {
 		if n, _ := fmt.Sscanf(lines.Text(), "%x-%x %s", &from, &to, &mode); n != 3 || !strings.HasPrefix(mode, "rw") {
 			continue
 		}
-		regions++
-		const step = 1 << 20
-		buf := make([]byte, step+len(needle))
-		for at := from; at < to; at += step {
-			n, _ := mem.ReadAt(buf[:min(int64(len(buf)), to-at)], at) // what is not there is not read
-			count += bytes.Count(buf[:n], []byte(needle))
+		buf := make([]byte, to-from)
+		n, _ := mem.ReadAt(buf, from) // what is not there is not read
+		for page := range slices.Chunk(buf[:n], 4096) {
+			if !bytes.Equal(page, untouched[:len(page)]) {
+				out = append(out, page...)
+			}
 		}
 	}
-	if regions == 0 {
+	if len(out) == 0 {
 		t.Fatalf("process %d has no memory that could be read", pid)
 	}
-	return count
+	return out
 }

@@ -111,11 +111,15 @@ func (k *keeper) order(ctx context.Context, spec backend.SidecarSpec, dir string
 	defer stop()
 	start := shim.Start{
 		ID: string(spec.ID), Owner: spec.Owner, Dir: dir,
-		Services: spec.Services, Config: spec.Config, Secrets: jail.Plain(spec.Secrets),
+		Services: spec.Services, Config: spec.Config,
 		Created: time.Now(), Expires: spec.Expires, HostSocket: spec.HostSocket,
 	}
-	defer start.Secrets.Forget()
+	secrets := jail.EncodeSecrets(spec.Secrets)
+	defer clear(secrets)
 	err := k.conn.Send(start)
+	if err == nil {
+		err = k.conn.SendBytes(secrets)
+	}
 	// A shim that failed says why, also when it did not take its orders.
 	var r shim.Reply
 	if rerr := k.conn.Recv(&r); rerr == nil && r.Err() != nil {

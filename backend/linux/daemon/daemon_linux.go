@@ -48,6 +48,10 @@ func serve(conn *frame.Conn) error {
 	if err != nil {
 		return fmt.Errorf("read the sidecar's configuration: %w", err)
 	}
+	secrets, err := recvSecrets(conn)
+	if err != nil {
+		return err
+	}
 	given, err := sortFiles(start, files)
 	if err != nil {
 		return err
@@ -62,11 +66,11 @@ func serve(conn *frame.Conn) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	failed := make(chan error, len(given.listeners))
+	given.secrets = secrets
 	proxy, err := startServices(ctx, start, given, failed)
 	if err != nil {
 		return err
 	}
-	start.Secrets.Forget()
 	debug.FreeOSMemory()
 	if err := conn.Send(jail.Done{}); err != nil {
 		return err
@@ -107,8 +111,18 @@ func settle(ended <-chan error, n int) {
 	}
 }
 
-// inherited are the descriptors that come with jail.Start.
+// recvSecrets reads the frame of secrets that follows Start and Reload.
+func recvSecrets(conn *frame.Conn) (sidecars.Secrets, error) {
+	data, err := conn.RecvBytes()
+	if err != nil {
+		return sidecars.Secrets{}, fmt.Errorf("read the sidecar's secrets: %w", err)
+	}
+	return jail.DecodeSecrets(data)
+}
+
+// inherited are the descriptors and secrets that come with jail.Start.
 type inherited struct {
+	secrets   sidecars.Secrets
 	listeners []*os.File // in the order of the services
 	decisions []*os.File
 	errors    *os.File
@@ -164,7 +178,7 @@ func startServices(ctx context.Context, start jail.Start, given inherited, faile
 
 // configure gives each daemon the secrets that it needs and no others.
 func configure(svc sidecars.Service, start jail.Start, given inherited) (server, error) {
-	secrets := start.Secrets.Sealed()
+	secrets := given.secrets
 	switch svc {
 	case sidecars.Egress:
 		secrets.BottlesToken = secret.Value{}

@@ -13,11 +13,14 @@ func reload(conn *frame.Conn, proxy *egress.Proxy) error {
 	if err := conn.Recv(&r); err != nil {
 		return err
 	}
-	defer r.Secrets.Forget()
+	secrets, err := recvSecrets(conn)
+	if err != nil {
+		return err
+	}
 	var done jail.Done
 	if proxy == nil {
 		done.Error = "this bottle has no egress proxy"
-	} else if err := proxy.Reload(r.Config, r.Secrets.Sealed()); err != nil {
+	} else if err := proxy.Reload(r.Config, secrets); err != nil {
 		done.Error = err.Error()
 	}
 	return conn.Send(done)

@@ -28,7 +28,7 @@ const maxFDs = 16
 // stream cannot be used after it.
 var ErrTooLarge = errors.New("frame exceeds the size limit")
 
-// Conn sends and receives JSON frames over a unix stream socket. Reads must
+// Conn sends and receives frames over a unix stream socket: JSON, and bytes. Reads must
 // come from one goroutine at a time; writes are serialised.
 type Conn struct {
 	uc    *net.UnixConn
@@ -107,7 +107,7 @@ func (c *Conn) Send(v any, fds ...int) error {
 	if err != nil {
 		return fmt.Errorf("encode frame: %w", err)
 	}
-	defer clear(body) // a frame may hold secrets
+	defer clear(body) // a guest's environment may be in it
 	if len(fds) > maxFDs {
 		return fmt.Errorf("frame with %d descriptors: the limit is %d", len(fds), maxFDs)
 	}
@@ -132,6 +132,31 @@ func (c *Conn) Send(v any, fds ...int) error {
 		}
 	}
 	return nil
+}
+
+// SendBytes writes data as one frame, as it is. It is for secrets: no encoder's
+// buffer gets a copy of them, and none is made here.
+func (c *Conn) SendBytes(data []byte) error {
+	var head [4]byte
+	binary.BigEndian.PutUint32(head[:], uint32(len(data))) //nolint:gosec // bounded by the reader's limit
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	for _, part := range [][]byte{head[:], data} {
+		if _, err := c.uc.Write(part); err != nil {
+			return fmt.Errorf("send frame: %w", err)
+		}
+	}
+	return nil
+}
+
+// RecvBytes reads what SendBytes wrote, into memory that is the caller's to
+// clear.
+func (c *Conn) RecvBytes() ([]byte, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(c.uc, head[:]); err != nil {
+		return nil, err
+	}
+	return c.bytes(head)
 }
 
 // Recv reads one frame into v. Descriptors sent with it are refused by the
@@ -173,19 +198,28 @@ func (c *Conn) RecvFiles(v any) ([]*os.File, error) {
 	return files, nil
 }
 
-func (c *Conn) body(head [4]byte, v any) error {
+func (c *Conn) bytes(head [4]byte) ([]byte, error) {
 	size := binary.BigEndian.Uint32(head[:])
 	if int64(size) > int64(c.limit) {
-		return fmt.Errorf("%w: %d bytes announced, %d allowed", ErrTooLarge, size, c.limit)
+		return nil, fmt.Errorf("%w: %d bytes announced, %d allowed", ErrTooLarge, size, c.limit)
 	}
 	buf := make([]byte, size)
-	defer clear(buf)
 	if _, err := io.ReadFull(c.uc, buf); err != nil {
+		clear(buf)
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
+		return nil, err
+	}
+	return buf, nil
+}
+
+func (c *Conn) body(head [4]byte, v any) error {
+	buf, err := c.bytes(head)
+	if err != nil {
 		return err
 	}
+	defer clear(buf)
 	if err := json.Unmarshal(buf, v); err != nil {
 		return fmt.Errorf("decode frame: %w", err)
 	}

@@ -16,15 +16,15 @@ const (
 	ErrorFile  = "shim.log"
 )
 
-// Start is the frame by which the server starts a bottle's processes. It
-// travels over an unnamed socket, since it holds secrets.
+// Start is the frame by which the server starts a bottle's processes. One of
+// bytes follows it, by jail.EncodeSecrets: over a socket without a name, to be
+// passed on to the sidecar unread.
 type Start struct {
 	ID       string             `json:"id"`
 	Owner    string             `json:"owner"`
 	Dir      string             `json:"dir"`
 	Services []sidecars.Service `json:"services"`
 	Config   sidecars.Config    `json:"config"`
-	Secrets  jail.PlainSecrets  `json:"secrets"`
 	Created  time.Time          `json:"created"`
 	Expires  time.Time          `json:"expires"`
 	// HostSocket is where sidecars.Bottles leads to; "" = nowhere.
@@ -55,8 +55,8 @@ type Request struct {
 	// stream of package terminal.
 	TTY    *backend.WindowSize `json:"tty,omitempty"`
 	Signal int                 `json:"signal,omitempty"`
-	// Reload may hold tokens: the socket is its user's alone, and nothing of it
-	// is stored.
+	// Reload is followed by a frame of bytes, by jail.EncodeSecrets: the socket is
+	// its user's alone, and nothing of it is stored.
 	Reload *jail.Reload `json:"reload,omitempty"`
 }
 

@@ -89,17 +89,9 @@ func Main() int {
 		return 1
 	}
 	_ = conn.Close()
-	forget()
+	debug.FreeOSMemory() // it waits from here on, and there may be many like it
 	s.wait()
 	return 0
-}
-
-// forget gives memory back that secrets passed through. What the JSON encoder
-// keeps for its next use is gone after a second collection, but for a piece that
-// the runtime has put to another use meanwhile: best effort.
-func forget() {
-	debug.FreeOSMemory()
-	debug.FreeOSMemory()
 }
 
 // spawnBoth starts sidecar and guest. Neither knows of a bottle yet, so that a
@@ -138,6 +130,11 @@ func (s *shim) boot(conn *frame.Conn) error {
 	if err := conn.Recv(&s.start); err != nil {
 		return fmt.Errorf("read the start request: %w", err)
 	}
+	secrets, err := conn.RecvBytes()
+	if err != nil {
+		return fmt.Errorf("read the bottle's secrets: %w", err)
+	}
+	defer clear(secrets)
 	setTitle(s.start.ID)
 	s.mu.Lock()
 	s.ordered = true
@@ -161,7 +158,7 @@ func (s *shim) boot(conn *frame.Conn) error {
 	// it: writing it need not hold up the start.
 	recorded := make(chan error, 1)
 	go func() { recorded <- s.record() }()
-	err = s.connectServices(logs)
+	err = s.connectServices(logs, secrets)
 	<-s.grouped
 	if err = errors.Join(err, <-recorded, s.groupErr); err != nil {
 		return err
@@ -200,7 +197,7 @@ func closeFiles(files []*os.File) {
 
 // connectServices carries the guest's listeners, configuration, secrets and the
 // logs to the sidecar. The secrets are forgotten here.
-func (s *shim) connectServices(logs []*os.File) error {
+func (s *shim) connectServices(logs []*os.File, secrets []byte) error {
 	deadline := time.Now().Add(stepTimeout)
 	if err := errors.Join(s.guest.conn.SetDeadline(deadline), s.sidecar.conn.SetDeadline(deadline)); err != nil {
 		return err
@@ -223,8 +220,11 @@ func (s *shim) connectServices(logs []*os.File) error {
 	for _, f := range slices.Concat(files, logs, way) {
 		fds = append(fds, int(f.Fd()))
 	}
-	err = s.sidecar.conn.Send(jail.Start{Services: s.start.Services, Config: s.start.Config, Secrets: s.start.Secrets}, fds...)
-	s.start.Secrets.Forget()
+	c := s.sidecar.conn
+	if err = c.Send(jail.Start{Services: s.start.Services, Config: s.start.Config}, fds...); err == nil {
+		err = c.SendBytes(secrets)
+	}
+	clear(secrets)
 	s.start.Config = sidecars.Config{}
 	go func() { s.serving <- s.awaitSidecar(err) }()
 	return nil

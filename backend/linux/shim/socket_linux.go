@@ -65,11 +65,7 @@ func (s *shim) answer(c *frame.Conn) {
 		}
 		reply(c, s.agent(*req.Agent))
 	case OpReload:
-		if req.Reload == nil {
-			reply(c, errors.New("the reload request is empty"))
-			break
-		}
-		reply(c, s.reload(*req.Reload))
+		reply(c, s.takeReload(c, req.Reload))
 	case OpState:
 		st, err := s.live()
 		if err != nil {
