@@ -42,6 +42,10 @@ bench PACKAGES="./..." *ARGS:
 peers OUT="evals/results/linux.md": build
 	go run ./evals/bench -binary bin/bottle-mcp -out {{OUT}}
 
+# The egress proxy beside goproxy and mitmdump: as root, with unshare; mitmdump is Debian's package mitmproxy
+bench-egress *ARGS: build
+	go run ./evals/egressbench -binary bin/bottle-mcp {{ARGS}}
+
 # The macos-container backend on the Linux stand-in of Apple's container: as root, with Podman
 standin *ARGS:
 	BOTTLE_MCP_STANDIN=1 go test -count 1 -p 1 -timeout 30m ./backend/macoscontainer/... ./evals/applecontainer/... {{ARGS}}
