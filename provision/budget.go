@@ -17,19 +17,18 @@ import (
 // budget are in it.
 type spending map[string]sidecars.Budget
 
-// add gives the sum; factor -1 takes back.
-func (s spending) add(o spending, factor int64) spending {
+// add gives the sum; back takes o away again.
+func (s spending) add(o spending, back bool) spending {
 	out := maps.Clone(s)
 	if out == nil {
 		out = spending{}
 	}
 	for host, b := range o {
-		sum := out[host]
-		sum.Requests = max(0, sum.Requests+factor*b.Requests)
-		sum.BytesOut = max(0, sum.BytesOut+factor*b.BytesOut)
-		sum.BytesIn = max(0, sum.BytesIn+factor*b.BytesIn)
-		sum.PerMinute = max(0, sum.PerMinute+int(factor)*b.PerMinute)
-		out[host] = sum
+		if back {
+			out[host] = out[host].Minus(b)
+		} else {
+			out[host] = out[host].Plus(b)
+		}
 	}
 	return out
 }
@@ -87,7 +86,7 @@ func budgetsBeyond(bottle *manifest.Bottle, before, live, asked spending) error 
 			{"requests", had.Requests, ask.Requests, b.Requests}, {"bytes_out", had.BytesOut, ask.BytesOut, b.BytesOut},
 			{"bytes_in", had.BytesIn, ask.BytesIn, b.BytesIn}, {"per_minute", int64(now.PerMinute), int64(ask.PerMinute), int64(b.PerMinute)},
 		} {
-			if c.allows > 0 && c.had+c.ask > c.allows {
+			if c.allows > 0 && sidecars.AddCapped(c.had, c.ask) > c.allows {
 				return &BeyondError{What: "budget", Detail: fmt.Sprintf("%s of the route for %s: %d asked for, and %d of the launching bottle's %d are left for its bottles; leave the host out, or have the operator allow more",
 					c.name, r.Host, c.ask, max(0, c.allows-c.had), c.allows)}
 			}
@@ -96,9 +95,9 @@ func budgetsBeyond(bottle *manifest.Bottle, before, live, asked spending) error 
 	return nil
 }
 
-// charge writes into a parent's record what its bottles may use. factor -1 gives
-// back. The parent's lock is held.
-func charge(held *state.Lock, r state.Record, what spending, factor int64) error {
+// charge writes into a parent's record what its bottles may use, or gives it back.
+// The parent's lock is held.
+func charge(held *state.Lock, r state.Record, what spending, back bool) error {
 	if len(what) == 0 {
 		return nil
 	}
@@ -106,7 +105,7 @@ func charge(held *state.Lock, r state.Record, what spending, factor int64) error
 	if err != nil {
 		return err
 	}
-	d.Spent = d.Spent.add(what, factor)
+	d.Spent = d.Spent.add(what, back)
 	if r.Detail, err = d.encode(); err != nil {
 		return err
 	}
@@ -124,7 +123,7 @@ func (l *launch) giveBack(ctx context.Context) {
 	if err == nil {
 		var r state.Record
 		if r, err = l.m.cfg.State.Read(id); err == nil && refOf(l.r.parent.record).is(r) {
-			err = charge(held, r, l.detail.Spends, -1)
+			err = charge(held, r, l.detail.Spends, true)
 		}
 		_ = held.Unlock()
 	}
@@ -144,7 +143,7 @@ func spendingOf(children []state.Record, except backend.ID) (spending, error) {
 		if err != nil {
 			return nil, fmt.Errorf("bottle %s: %w", r.ID, err)
 		}
-		sum = sum.add(d.Spends, 1)
+		sum = sum.add(d.Spends, false)
 	}
 	return sum, nil
 }

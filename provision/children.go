@@ -146,7 +146,7 @@ func (l *launch) reserveLocked(ctx context.Context, held *state.Lock) (*state.Lo
 		return nil, err
 	}
 	l.record.Detail = raw
-	if err := charge(held, p, l.detail.Spends, 1); err != nil {
+	if err := charge(held, p, l.detail.Spends, false); err != nil {
 		return nil, err
 	}
 	lock, err := l.m.cfg.State.Reserve(ctx, l.record)

@@ -11,11 +11,11 @@ import (
 // newScrubber looks for everything that was handed over: also for what one route
 // puts on and another one's server shows, and for what no route puts on any
 // more. A Basic credential's password is a secret of its own.
-func newScrubber(tokens map[string]secret.Value) (*scrub.Scrubber, error) {
+func newScrubber(h held) (*scrub.Scrubber, error) {
 	var all []secret.Value
-	for _, token := range tokens {
-		all = append(all, token)
-		if _, password, ok := strings.Cut(token.Reveal(), ":"); ok {
+	for _, c := range h.credentials() {
+		all = append(all, c.Value)
+		if _, password, ok := strings.Cut(c.Value.Reveal(), ":"); ok {
 			all = append(all, secret.New(password))
 		}
 	}

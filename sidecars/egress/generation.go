@@ -11,28 +11,18 @@ import (
 	"time"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
-	"github.com/bottle-mcp/bottle-mcp/sidecars/dlp"
-	"github.com/bottle-mcp/bottle-mcp/sidecars/scrub"
-	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
 
 // cutWait is how long Reload waits for what it has cut to be over.
 const cutWait = 2 * time.Second
 
-// searches look through what passes.
-type searches struct {
-	// scanner looks for secrets in requests, and for injection in answers.
-	scanner *dlp.Scanner
-	// scrubber keeps the credentials that are put on requests out of answers.
-	scrubber *scrub.Scrubber
-}
-
 // generation is one policy in force. Connections to upstreams belong to the
 // policy under which they were opened: a request of another one never travels
 // on them, so that a route that was taken away is not ridden on.
 type generation struct {
-	table *table
-	pins  *pinning
+	table        *table
+	pins         *pinning
+	placeholders []string
 	searches
 	// viaH1 talks HTTP/1.1 to upstreams, viaH2 also HTTP/2. The latter serves
 	// clients that came with HTTP/2 (gRPC needs it end to end); for all others
@@ -48,7 +38,7 @@ func (p *Proxy) newGeneration(t *table, placeholders []string, s searches) *gene
 			t.routes[i].meter = m
 		}
 	}
-	return &generation{table: t, pins: newPinning(placeholders), searches: s, viaH1: p.newTransport(t, false), viaH2: p.newTransport(t, true)}
+	return &generation{table: t, pins: newPinning(placeholders), placeholders: slices.Clone(placeholders), searches: s, viaH1: p.newTransport(t, false), viaH2: p.newTransport(t, true)}
 }
 
 // newTransport sets Proxy to nil: no environment variable may send requests
@@ -111,10 +101,8 @@ func (p *Proxy) Reload(cfg sidecars.Config, secrets sidecars.Secrets) error {
 	if cfg.CACert != "" && cfg.CACert != p.caCert {
 		return errors.New("egress: the certificate authority cannot change while the guest trusts it; leave it out")
 	}
-	tokens := map[string]secret.Value{}
-	maps.Copy(tokens, p.tokens)
-	maps.Copy(tokens, secrets.Tokens)
-	routes, err := newTable(cfg.Routes, tokens)
+	next := p.held.with(secrets)
+	routes, err := newTable(cfg.Routes, next.tokens)
 	if err != nil {
 		return fmt.Errorf("egress: %w", err)
 	}
@@ -122,27 +110,25 @@ func (p *Proxy) Reload(cfg sidecars.Config, secrets sidecars.Secrets) error {
 	if err != nil {
 		return fmt.Errorf("egress: %w", err)
 	}
-	scanner, err := newScanner(sidecars.Secrets{Tokens: tokens, Known: merged(p.known, secrets.Known), Canaries: merged(p.canaries, secrets.Canaries)}, cfg.Placeholders)
-	if err != nil {
-		return fmt.Errorf("egress: %w", err)
-	}
-	scrubber, err := newScrubber(tokens)
-	if err != nil {
-		return fmt.Errorf("egress: %w", err)
+	old := p.current.Load()
+	look := old.searches
+	if !next.equal(p.held) || !slices.Equal(cfg.Placeholders, old.placeholders) {
+		if look, err = newSearches(next, cfg.Placeholders); err != nil {
+			return fmt.Errorf("egress: %w", err)
+		}
 	}
 	p.journal.ledger.Policy(digest) // nothing can fail any more
-	old := p.current.Load()
-	p.tokens, p.known, p.canaries = tokens, merged(p.known, secrets.Known), merged(p.canaries, secrets.Canaries)
+	p.held = next
 	cut := p.running.change(func() *generation {
-		next := p.newGeneration(routes, cfg.Placeholders, searches{scanner, scrubber})
-		p.current.Store(next)
-		return next
+		g := p.newGeneration(routes, cfg.Placeholders, look)
+		p.current.Store(g)
+		return g
 	})
 	for _, ex := range cut {
 		ex.ending.end(revoked(ex.d.Rule))
 	}
 	old.retire()
-	p.running.awaitEnd(cut, cutWait)
+	p.running.awaitEnd(cutWait)
 	return nil
 }
 
@@ -157,6 +143,10 @@ func revoked(rule string) *refusal {
 type runningSet struct {
 	mu  sync.Mutex
 	all map[*exchange]struct{}
+	// cut are those of all that may not go on; over is closed when the last of
+	// them is gone. Policies are changed one after the other.
+	cut  map[*exchange]struct{}
+	over chan struct{}
 }
 
 // add registers an exchange that g allowed; false means that another policy is
@@ -178,6 +168,11 @@ func (s *runningSet) remove(ex *exchange) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.all, ex)
+	if _, waited := s.cut[ex]; waited {
+		if delete(s.cut, ex); len(s.cut) == 0 {
+			close(s.over)
+		}
+	}
 }
 
 // change puts a policy in force and returns the exchanges that may not go on
@@ -186,23 +181,27 @@ func (s *runningSet) change(put func() *generation) []*exchange {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next := put()
-	var cut []*exchange
+	s.cut, s.over = map[*exchange]struct{}{}, make(chan struct{})
 	for ex := range s.all {
 		if !next.keeps(ex) {
-			cut = append(cut, ex)
+			s.cut[ex] = struct{}{}
 		}
 	}
-	return cut
+	if len(s.cut) == 0 {
+		close(s.over)
+	}
+	return slices.Collect(maps.Keys(s.cut))
 }
 
-// awaitEnd returns when none of the exchanges runs any more, or after a while.
-func (s *runningSet) awaitEnd(cut []*exchange, within time.Duration) {
-	over := func() bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return !slices.ContainsFunc(cut, func(ex *exchange) bool { _, runs := s.all[ex]; return runs })
-	}
-	for end := time.Now().Add(within); !over() && time.Now().Before(end); {
-		time.Sleep(time.Millisecond)
+// awaitEnd returns when nothing that was cut runs any more, or after a while.
+func (s *runningSet) awaitEnd(within time.Duration) {
+	s.mu.Lock()
+	over := s.over
+	s.mu.Unlock()
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case <-over:
+	case <-timer.C:
 	}
 }

@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"maps"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +17,6 @@ import (
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/ca"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
-	"github.com/bottle-mcp/bottle-mcp/sidecars/secret"
 )
 
 const (
@@ -76,10 +73,8 @@ type Proxy struct {
 
 	current   atomic.Pointer[generation]
 	running   runningSet
-	reloading sync.Mutex              // held while a policy is put in force
-	tokens    map[string]secret.Value // all that were handed over, by slot
-	known     []sidecars.Named
-	canaries  []sidecars.Named
+	reloading sync.Mutex // held while a policy is put in force
+	held      held
 	hold      func(context.Context, Proposal) (bool, error)
 	scanned   budgetOfMemory
 	meters    meters
@@ -99,15 +94,12 @@ func New(cfg sidecars.Config, secrets sidecars.Secrets, opts Options) (*Proxy, e
 	if err != nil {
 		return nil, fmt.Errorf("egress: %w", err)
 	}
-	scrubber, err := newScrubber(secrets.Tokens)
-	if err != nil {
-		return nil, fmt.Errorf("egress: %w", err)
-	}
 	minter, err := ca.NewMinter([]byte(cfg.CACert), secrets.CAKey)
 	if err != nil {
 		return nil, fmt.Errorf("egress: %w", err)
 	}
-	scanner, err := newScanner(secrets, cfg.Placeholders)
+	h := newHeld(secrets)
+	look, err := newSearches(h, cfg.Placeholders)
 	if err != nil {
 		return nil, fmt.Errorf("egress: %w", err)
 	}
@@ -119,14 +111,13 @@ func New(cfg sidecars.Config, secrets sidecars.Secrets, opts Options) (*Proxy, e
 		limits:  opts.Limits.withDefaults(),
 		inner:   newHandoff(),
 		roots:   opts.RootCAs,
-		tokens:  maps.Clone(secrets.Tokens),
-		known:   slices.Clone(secrets.Known), canaries: slices.Clone(secrets.Canaries),
-		hold:   opts.Hold,
-		meters: meters{},
+		held:    h,
+		hold:    opts.Hold,
+		meters:  meters{},
 	}
 	p.out = newOutbound(opts, p.limits)
 	p.guestTLS = p.newGuestTLS()
-	p.current.Store(p.newGeneration(routes, cfg.Placeholders, searches{scanner, scrubber}))
+	p.current.Store(p.newGeneration(routes, cfg.Placeholders, look))
 	return p, nil
 }
 

@@ -278,8 +278,22 @@ func TestReloadRotatesTokens(t *testing.T) {
 	if _, err := io.Copy(io.Discard, stream.Body); err == nil {
 		t.Error("a stream that began with the first token ended cleanly")
 	}
-	// A token that is not given again stays.
+	// A token that is not given again stays, and what was one is still a secret.
+	before := b.proxy.current.Load().searches
 	check(t, b.proxy.Reload(b.cfg, sidecars.Secrets{}))
+	if b.proxy.current.Load().searches != before {
+		t.Error("what is searched for was compiled anew, though nothing changed")
+	}
+	for _, token := range []string{testToken, "the-second-token"} {
+		resp, err := b.client(false).Get(b.secureURL("allowed.test", "/?leak="+token))
+		check(t, err)
+		body, err := io.ReadAll(resp.Body)
+		check(t, err)
+		check(t, resp.Body.Close())
+		if !strings.Contains(string(body), reasonSecretQuery) {
+			t.Errorf("%s leaves the bottle after the rotation: %s", token, body)
+		}
+	}
 	if got := sent(); !strings.Contains(got, "the-second-token") {
 		t.Errorf("after a reload without secrets the origin saw %s", got)
 	}

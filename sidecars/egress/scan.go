@@ -26,30 +26,21 @@ const (
 )
 
 // newScanner compiles what is searched for: every secret that the proxy has.
-func newScanner(secrets sidecars.Secrets, placeholders []string) (*dlp.Scanner, error) {
+func newScanner(h held, placeholders []string) (*dlp.Scanner, error) {
 	o := dlp.Options{Placeholders: placeholders}
-	for slot, token := range secrets.Tokens {
-		if user, password, ok := strings.Cut(token.Reveal(), ":"); ok && user != "" {
-			o.Known = append(o.Known, dlp.Known{Name: slot, Value: secret.New(password)})
+	for _, c := range h.credentials() {
+		if user, password, ok := strings.Cut(c.Value.Reveal(), ":"); ok && user != "" {
+			o.Known = append(o.Known, dlp.Known{Name: c.Name, Value: secret.New(password)})
 		}
-		o.Known = append(o.Known, dlp.Known{Name: slot, Value: token})
+		o.Known = append(o.Known, dlp.Known(c))
 	}
-	for _, k := range secrets.Known {
+	for _, k := range h.known {
 		o.Known = append(o.Known, dlp.Known(k))
 	}
-	for _, k := range secrets.Canaries {
+	for _, k := range h.canaries {
 		o.Canaries = append(o.Canaries, dlp.Known(k))
 	}
 	return dlp.New(o)
-}
-
-// merged adds what is new by name.
-func merged(have, more []sidecars.Named) []sidecars.Named {
-	out := slices.Clone(have)
-	for _, n := range more {
-		out = append(slices.DeleteFunc(out, func(o sidecars.Named) bool { return o.Name == n.Name }), n)
-	}
-	return out
 }
 
 // scanRules say how a route is scanned.

@@ -207,7 +207,7 @@ func (s spending) add(c *route, q *route, parent int) string {
 		s[parent] = so
 	}
 	for i, n := range columns(c.in.Budget) {
-		so[i].sum += n
+		so[i].sum = sidecars.AddCapped(so[i].sum, n)
 		so[i].unbounded = so[i].unbounded || n == 0
 	}
 	for i, most := range columns(q.in.Budget) {
@@ -298,12 +298,7 @@ func Spend(child, parent *Policy) map[string]sidecars.Budget {
 			if parent.routes[j].in.Budget == nil || b == nil {
 				continue
 			}
-			sum := out[host]
-			sum.Requests += b.Requests
-			sum.BytesOut += b.BytesOut
-			sum.BytesIn += b.BytesIn
-			sum.PerMinute += b.PerMinute
-			out[host] = sum
+			out[host] = out[host].Plus(*b)
 		}
 	}
 	return out
