@@ -34,6 +34,9 @@ type detail struct {
 	GuestToken string `json:"guest_token_sha256,omitempty"`
 	// Inheritance is an encoded inheritance, of a bottle that may launch others.
 	Inheritance json.RawMessage `json:"inheritance,omitempty"`
+	// Source is what the egress policy was made from; nil in records of earlier
+	// versions.
+	Source *policySource `json:"policy_source,omitempty"`
 }
 
 func (d detail) encode() (json.RawMessage, error) {

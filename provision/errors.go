@@ -18,6 +18,7 @@ type InvalidError struct {
 	Allowed []string
 
 	cause error
+	host  string // the host that cannot be had, of a request to narrow a policy
 }
 
 // Unwrap gives the cause, such as fs.ErrNotExist, or nil.

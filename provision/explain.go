@@ -198,6 +198,12 @@ func (b *boundPolicy) addProvider(name string) error {
 	return nil
 }
 
+// provided reports whether a route of the provider's decides a host.
+func (b *boundPolicy) provided(host string) bool {
+	i, ok := b.policy.Containing(host)
+	return ok && b.from[i] < 0
+}
+
 // explain answers for one request.
 func (b *boundPolicy) explain(req policy.Request) *Explanation {
 	d := b.policy.Decide(req)

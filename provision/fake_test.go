@@ -50,6 +50,7 @@ type fakeBottle struct {
 
 	sidecar backend.SidecarSpec
 	agent   backend.AgentSpec
+	given   sidecars.Secrets // of the last reload
 }
 
 func newFake(t *testing.T) *fake {
@@ -111,7 +112,7 @@ func (f *fake) StartSidecar(ctx context.Context, spec backend.SidecarSpec) (back
 	return at, nil
 }
 
-func (f *fake) Reload(ctx context.Context, id backend.ID, cfg sidecars.Config, _ sidecars.Secrets) error {
+func (f *fake) Reload(ctx context.Context, id backend.ID, cfg sidecars.Config, given sidecars.Secrets) error {
 	if err := f.enter(ctx, "Reload"); err != nil {
 		return err
 	}
@@ -121,7 +122,7 @@ func (f *fake) Reload(ctx context.Context, id backend.ID, cfg sidecars.Config, _
 	if b == nil {
 		return backend.ErrNotFound
 	}
-	b.sidecar.Config = cfg
+	b.sidecar.Config, b.given = cfg, given
 	return nil
 }
 

@@ -126,7 +126,7 @@ func narrowProblems(err error, req LaunchRequest) []error {
 	for _, fault := range faults {
 		var no *policy.NarrowError
 		if errors.As(fault, &no) {
-			fault = &InvalidError{Field: field(no), Problem: fmt.Sprintf("%.80q: %s", no.Host, no.Problem), Allowed: no.Allowed}
+			fault = &InvalidError{Field: field(no), Problem: fmt.Sprintf("%.80q: %s", no.Host, no.Problem), Allowed: no.Allowed, host: no.Host}
 		}
 		problems = append(problems, fault)
 	}

@@ -33,9 +33,12 @@ type resolvedPlan struct {
 	engine  backend.Backend
 	caps    backend.Capabilities
 	routes  []manifest.Route
-	env     map[string]manifest.EnvValue
-	answers map[string]secret.Value // of the variables that ask
-	image   backend.ImageSpec
+	// onlyHosts and only are what the request narrowed the manifests to.
+	onlyHosts []string
+	only      []OnlyRule
+	env       map[string]manifest.EnvValue
+	answers   map[string]secret.Value // of the variables that ask
+	image     backend.ImageSpec
 	// dockerfile is the text of one that is part of this program; it excludes image.
 	dockerfile string
 	git        gitPlan
@@ -331,8 +334,8 @@ func (d *draft) routes() {
 	}
 	routes, problems := narrowRoutes(routes, d.req)
 	d.problems = append(d.problems, problems...)
-	d.r.routes = routes
-	d.plan.Routes, d.plan.Policy = d.summarize(routes), policyWords(routes)
+	d.r.routes, d.r.onlyHosts, d.r.only = routes, d.req.OnlyHosts, d.req.Only
+	d.plan.Routes, d.plan.Policy = summarizeRoutes(routes, d.provided()), policyWords(routes)
 	missing := map[string]bool{}
 	for _, r := range routes {
 		if r.Auth == nil || missing[r.Auth.TokenRef] {

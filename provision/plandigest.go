@@ -20,6 +20,8 @@ func (p *Plan) digest() (string, error) {
 		Plan       Plan
 		TTL        time.Duration
 		Routes     []manifest.Route
+		OnlyHosts  []string
+		Only       []OnlyRule
 		Env        map[string]manifest.EnvValue
 		Prompt     string
 		Agent      any
@@ -36,7 +38,7 @@ func (p *Plan) digest() (string, error) {
 			Agent: p.Agent, Bottles: p.Bottles, Label: p.Label, Backend: p.Backend, Isolation: p.Isolation,
 			Image: p.Image, Workspace: p.Workspace.place(), Limits: p.Limits, Services: p.Services, Publish: p.Publish,
 		},
-		TTL: r.life, Routes: r.routes, Env: r.env, Prompt: r.prompt, Agent: r.agent.digested(), Principal: r.principal,
+		TTL: r.life, Routes: r.routes, OnlyHosts: r.onlyHosts, Only: r.only, Env: r.env, Prompt: r.prompt, Agent: r.agent.digested(), Principal: r.principal,
 		Parent: r.parentRef(), Caller: r.callerDir, SubBottles: r.subBottles,
 		Image: r.image, Dockerfile: r.dockerfile, GitUser: r.git.user, Repos: r.git.repos,
 	})

@@ -90,7 +90,8 @@ func render(_ context.Context, l *launch) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	routes, tokens, err := renderRoutes(l.r.routes, l.token)
+	slots := map[string]string{}
+	routes, tokens, err := renderRoutes(l.r.routes, slots, func(ref string, _ bool) (secret.Value, error) { return l.token(ref) })
 	if err != nil {
 		return "", err
 	}
@@ -102,28 +103,39 @@ func render(_ context.Context, l *launch) (string, error) {
 	l.config = sidecars.Config{
 		Bottle: string(l.plan.ID), Routes: routes, Placeholders: placeholders, CACert: string(cert), Ledger: l.m.cfg.Ledger,
 	}
+	l.detail.Source = &policySource{OnlyHosts: l.r.onlyHosts, Only: l.r.only, Placeholders: placeholders, Ledger: l.config.Ledger, Slots: slots}
 	l.canary = newCanary()
 	l.secrets = sidecars.Secrets{CAKey: key, Tokens: tokens, Known: l.knownSecrets(), Canaries: []sidecars.Named{{Name: canaryName, Value: l.canary}}}
 	return fmt.Sprintf("%d routes, %d credentials", len(routes), len(tokens)), nil
 }
 
-// renderRoutes gives each credential one slot, in the order of the routes.
-func renderRoutes(routes []manifest.Route, find func(ref string) (secret.Value, error)) ([]sidecars.Route, map[string]secret.Value, error) {
+// renderRoutes gives each credential one slot, in the order of the routes. slots
+// are those that were given out before, by what the credential comes from, and get
+// the new ones. find reads a credential; of a known one it may say that there is
+// none, and the sidecar keeps what it has.
+func renderRoutes(routes []manifest.Route, slots map[string]string, find func(ref string, known bool) (secret.Value, error)) ([]sidecars.Route, map[string]secret.Value, error) {
 	out := []sidecars.Route{}
-	slots, tokens := map[string]string{}, map[string]secret.Value{}
+	tokens, asked := map[string]secret.Value{}, map[string]bool{}
 	for _, r := range routes {
-		slot := ""
-		if r.Auth != nil {
-			var ok bool
-			if slot, ok = slots[r.Auth.TokenRef]; !ok {
-				token, err := find(r.Auth.TokenRef)
-				if err != nil {
-					return nil, nil, err
-				}
-				slot = "EGRESS_TOKEN_" + strconv.Itoa(len(slots))
-				slots[r.Auth.TokenRef], tokens[slot] = slot, token
+		if r.Auth == nil {
+			out = append(out, r.Sidecar(""))
+			continue
+		}
+		ref := r.Auth.TokenRef
+		slot, known := slots[ref]
+		if !known {
+			slot = "EGRESS_TOKEN_" + strconv.Itoa(len(slots))
+		}
+		if !asked[ref] {
+			token, err := find(ref, known)
+			if err != nil {
+				return nil, nil, err
+			}
+			if !token.Empty() {
+				tokens[slot] = token
 			}
 		}
+		slots[ref], asked[ref] = slot, true
 		out = append(out, r.Sidecar(slot))
 	}
 	return out, tokens, nil

@@ -54,9 +54,10 @@ type SubBottlesPlan struct {
 	Depth int `json:"depth"` // generations
 }
 
-// summarize shows routes without anything secret.
-func (d *draft) summarize(routes []manifest.Route) []RouteSummary {
-	out, provided := []RouteSummary{}, d.provided()
+// summarizeRoutes shows routes without anything secret. provided says whether a
+// provider's route decides a host.
+func summarizeRoutes(routes []manifest.Route, provided func(host string) bool) []RouteSummary {
+	out := []RouteSummary{}
 	for _, r := range routes {
 		s := RouteSummary{
 			Host: r.Host, Ports: append([]int{}, r.Ports...), Private: r.Private, Allows: allowance(r), GitFetch: r.GitFetch,

@@ -69,10 +69,9 @@ func lastLines(r *ledger.Reader, n int) int64 {
 		from := max(0, r.End()-window)
 		in, start := r.From(from, r.End()-from)
 		var starts []int64
-		at := start
-		_, err := eachLine(in, func(line []byte) {
-			starts = append(starts, at)
-			at += int64(len(line))
+		_, err := ledger.LinesAt(in, func(at int64, _ []byte) error {
+			starts = append(starts, start+at)
+			return nil
 		})
 		whole := start > from || from == 0
 		if err != nil || whole || len(starts) > n {

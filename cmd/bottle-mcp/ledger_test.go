@@ -108,3 +108,40 @@ func TestLastLines(t *testing.T) {
 		t.Errorf("no lines begin at %d, want %d", got, r.End())
 	}
 }
+
+// The last lines are counted right behind a line that is too long to be one.
+func TestLastLinesAroundLongOnes(t *testing.T) {
+	long := strings.Repeat("x", ledger.MaxLine+1) + "\n"
+	for _, tt := range []struct {
+		name, text string
+		n          int
+		want       string
+	}{
+		{"none", "a\nb\nc\n", 0, ""},
+		{"one", "a\nb\nc\n", 1, "c\n"},
+		{"more than there are", "a\nb\n", 9, "a\nb\n"},
+		{"behind a long line", "a\n" + long + "b\nc\n", 2, "b\nc\n"},
+		{"across a long line", "a\n" + long + "b\nc\n", 3, "a\n" + long + "b\nc\n"},
+		{"half a line", "a\nb\nc", 1, "b\nc"},
+		{"a long line alone", long, 3, long},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "ledger")
+			if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			f, err := os.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = f.Close() }()
+			r, err := ledger.NewReader([]*os.File{f})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := tt.text[lastLines(r, tt.n):]; got != tt.want {
+				t.Errorf("got %d bytes, want %d: %.20q", len(got), len(tt.want), got)
+			}
+		})
+	}
+}

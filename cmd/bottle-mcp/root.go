@@ -58,7 +58,7 @@ Agent hosts start 'bottle-mcp serve'. People start with 'bottle-mcp probe'.`,
 	flags.StringVar(&c.stateDir, "state-dir", "", "where bottles keep their state (default $XDG_STATE_HOME/bottle-mcp)")
 	return verbs(root,
 		newServe(c), newProbe(c), newDoctor(c), newRun(c), newInit(c),
-		newList(c), newLedger(c), newCleanup(c), newManifest(c), newMCP(c), newVersion(c), newFetch(c))
+		newList(c), newReload(c), newLedger(c), newCleanup(c), newManifest(c), newMCP(c), newVersion(c), newFetch(c))
 }
 
 // verbs makes cmd a command that does nothing itself: it holds others, shows its

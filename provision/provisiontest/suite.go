@@ -81,7 +81,7 @@ func Run(t *testing.T, open func(*testing.T) Bed) {
 		run  func(*testing.T)
 	}{
 		{"Account", b.account}, {"Report", b.report}, {"Files", b.files}, {"Workspace", b.workspace}, {"Variables", b.variables}, {"Trust", b.trust},
-		{"Doctor", b.doctor}, {"Again", b.again}, {"Git", b.git}, {"Agent", b.agent}, {"Secrets", b.secrets}, {"Clients", b.clients},
+		{"Doctor", b.doctor}, {"Again", b.again}, {"Git", b.git}, {"Agent", b.agent}, {"Clients", b.clients}, {"Reload", b.reload}, {"Secrets", b.secrets},
 	} {
 		t.Run(test.name, test.run)
 	}

@@ -97,6 +97,11 @@ func (r *Reader) From(offset, limit int64) (io.Reader, int64) {
 // returns how many bytes those were. Lines that are too long are left out. It
 // stops when each returns an error.
 func Lines(in io.Reader, each func(line []byte) error) (int64, error) {
+	return LinesAt(in, func(_ int64, line []byte) error { return each(line) })
+}
+
+// LinesAt is Lines, and tells of each line where it begins.
+func LinesAt(in io.Reader, each func(at int64, line []byte) error) (int64, error) {
 	buf := bufio.NewReaderSize(in, MaxLine)
 	var end, pending int64
 	for {
@@ -111,7 +116,7 @@ func Lines(in io.Reader, each func(line []byte) error) (int64, error) {
 			return end, err
 		}
 		if pending == int64(len(line)) {
-			if err := each(line); err != nil {
+			if err := each(end, line); err != nil {
 				return end, err
 			}
 		}
