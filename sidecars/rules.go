@@ -15,6 +15,12 @@ const (
 	OnMatchBlock     = "block"
 )
 
+// What happens to an answer that tries to instruct a model.
+const (
+	InboundReport = "report" // it is recorded, and passes
+	InboundBlock  = "block"  // it is refused, or broken off, when that is near to certain
+)
+
 // DLP says how a route's traffic is scanned. The zero value is the default.
 type DLP struct {
 	// Outbound and Inbound name detectors: nil = the default ones, empty = none.
@@ -22,6 +28,8 @@ type DLP struct {
 	Inbound  []string `json:"inbound,omitzero"`
 	// OnMatch is one of the constants above; "" = the default.
 	OnMatch string `json:"on_match,omitempty"`
+	// InboundOnMatch is InboundReport or InboundBlock; "" = the former.
+	InboundOnMatch string `json:"inbound_on_match,omitempty"`
 }
 
 // DefaultOutbound lists the detectors that scan requests when none are named.

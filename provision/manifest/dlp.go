@@ -9,6 +9,7 @@ import (
 // dlp reads how a route is scanned; nil when that is the default.
 func (p *parser) dlp(a at) *sidecars.DLP {
 	var d sidecars.DLP
+	inbound := a
 	p.mapping(a, keys{read: map[string]func(at){
 		"outbound_detectors": func(v at) {
 			d.Outbound = p.detectors(v, sidecars.DetectTokenPatterns, sidecars.DetectKnownSecrets, sidecars.DetectEntropy)
@@ -17,8 +18,15 @@ func (p *parser) dlp(a at) *sidecars.DLP {
 		"outbound_on_match": func(v at) {
 			d.OnMatch = p.choice(v, sidecars.OnMatchSupervise, sidecars.OnMatchRedact, sidecars.OnMatchBlock)
 		},
+		"inbound_on_match": func(v at) {
+			inbound = v
+			d.InboundOnMatch = p.choice(v, sidecars.InboundReport, sidecars.InboundBlock)
+		},
 	}})
-	if d.Outbound == nil && d.Inbound == nil && d.OnMatch == "" {
+	if d.InboundOnMatch == sidecars.InboundBlock && d.Inbound != nil && len(d.Inbound) == 0 {
+		p.fail(inbound, "answers are to be blocked and no detector reads them", "remove inbound_detectors: false, or this key")
+	}
+	if d.Outbound == nil && d.Inbound == nil && d.OnMatch == "" && d.InboundOnMatch == "" {
 		return nil
 	}
 	return &d

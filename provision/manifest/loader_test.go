@@ -75,7 +75,7 @@ func TestFullBottle(t *testing.T) {
 			{Host: "login.example.com", Auth: &Auth{Scheme: "Basic", TokenRef: "LOGIN", Pin: &sidecars.Pin{
 				Query: []string{"ticket"}, Headers: []string{"X-Ticket"}, AllowQuery: []string{"key"}, Cookies: "allow",
 			}}},
-			{Host: "*.files.example.com", Ports: []int{443, 8443}},
+			{Host: "*.files.example.com", Ports: []int{443, 8443}, DLP: &sidecars.DLP{InboundOnMatch: "block"}},
 			{Host: "10.1.2.3", Ports: []int{80}, Private: []string{"10.1.2.3"}},
 		}
 		if !reflect.DeepEqual(b.Routes, wantRoutes) {

@@ -136,6 +136,7 @@ func (v *values) rules(key string, r Route) {
 		v.put(key+".dlp.outbound_detectors", detectorsValue(d.Outbound))
 		v.put(key+".dlp.inbound_detectors", detectorsValue(d.Inbound))
 		v.put(key+".dlp.outbound_on_match", d.OnMatch)
+		v.put(key+".dlp.inbound_on_match", d.InboundOnMatch)
 	}
 	if b := r.Budget; b != nil {
 		v.put(key+".budget.requests", b.Requests)

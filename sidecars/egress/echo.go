@@ -22,8 +22,9 @@ func newScrubber(h held) (*scrub.Scrubber, error) {
 	return scrub.New(all)
 }
 
-// reads reports whether the answers of a route are looked through.
-func (ex *exchange) reads() bool { return ex.route.auth != nil }
+// reads reports whether the answers of a route are looked through on their way,
+// which takes that they can be read.
+func (ex *exchange) reads() bool { return ex.route.auth != nil || ex.route.scans.blocks }
 
 // echoed notes that a secret came back.
 func (ex *exchange) echoed(n int) { ex.echoes.Add(int64(n)) }

@@ -161,6 +161,15 @@ func (ex *exchange) respond(resp *http.Response) {
 		ex.refuse(no)
 		return
 	}
+	body := &staged{from: resp.Body, refuse: ex.ending.end}
+	body.stages = append(ex.inbound(), ex.screenAnswer(resp)...)
+	if gated(body.stages) {
+		// What is refused at its beginning gets an answer instead of half of one.
+		if err := body.begin(copyBuffer); err != nil {
+			ex.failed(err)
+			return
+		}
+	}
 	ex.d.Status = resp.StatusCode
 	h := ex.w.Header()
 	copyResponseHeader(h, resp.Header)
@@ -175,7 +184,7 @@ func (ex *exchange) respond(resp *http.Response) {
 		ex.s.guard.seal()
 	}
 	ex.w.WriteHeader(resp.StatusCode)
-	err := ex.copyBody(resp)
+	err := ex.copyBody(resp, body)
 	if err == nil && resp.ContentLength < 0 {
 		// A server that is told that its answer is not wanted may end it well,
 		// in the moment before the connection to it is closed.
@@ -204,7 +213,7 @@ func (ex *exchange) announceTrailers(resp *http.Response) map[string]bool {
 
 // copyBody flushes after every read, whatever the content type: event streams,
 // NDJSON and gRPC must not wait for a buffer to fill.
-func (ex *exchange) copyBody(resp *http.Response) error {
+func (ex *exchange) copyBody(resp *http.Response, body *staged) error {
 	flusher, ok := ex.w.(http.Flusher)
 	if !ok {
 		return errors.New("the connection cannot stream")
@@ -218,7 +227,6 @@ func (ex *exchange) copyBody(resp *http.Response) error {
 			flusher.Flush()
 		}
 	}
-	body := &staged{from: resp.Body, stages: append(ex.inbound(), ex.screenAnswer(resp)...), refuse: ex.ending.end}
 	for {
 		n, err := body.Read(*buf)
 		if n > 0 {

@@ -87,6 +87,7 @@ const (
 	reasonEncoding        = "encoding_not_scannable"
 	reasonLineEnd         = "line_end_injection"
 	reasonInjection       = "injection_suspected" // in an answer; it is passed
+	reasonInjected        = "injection_blocked"   // in an answer; it is not passed
 	reasonWarned          = "scan_warning"        // in a request; it is passed
 	reasonUnknownLocal    = "unknown_proxy_page"
 	reasonQuestion        = "question_invalid"

@@ -47,13 +47,15 @@ func newScanner(h held, placeholders []string) (*dlp.Scanner, error) {
 type scanRules struct {
 	outbound, inbound []string // nil = the default, empty = none
 	onMatch           string
+	// blocks says that an answer which tries to instruct a model does not pass.
+	blocks bool
 }
 
 func scanRulesOf(d *sidecars.DLP) scanRules {
 	if d == nil {
 		return scanRules{}
 	}
-	return scanRules{outbound: slices.Clone(d.Outbound), inbound: slices.Clone(d.Inbound), onMatch: d.OnMatch}
+	return scanRules{outbound: slices.Clone(d.Outbound), inbound: slices.Clone(d.Inbound), onMatch: d.OnMatch, blocks: d.InboundOnMatch == sidecars.InboundBlock}
 }
 
 // requests reports whether requests are scanned at all.
@@ -254,12 +256,13 @@ func (s *scanState) closes(c interface{ close() }) {
 // end gives back what the scans hold.
 func (s *scanState) end(p *Proxy) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, c := range s.open {
-		c.close()
-	}
-	p.scanned.give(s.held)
+	open, held := s.open, s.held
 	s.open, s.held = nil, 0
+	s.mu.Unlock()
+	for _, c := range open {
+		c.close() // may still have something to say
+	}
+	p.scanned.give(held)
 }
 
 // budgetOfMemory bounds what is held to be scanned. The zero value is unused.

@@ -144,30 +144,3 @@ func (ex *exchange) screenTrailer(trailer http.Header) *refusal {
 	}
 	return ex.judgePiece(ex.gen.scanner.ScanAll(dlp.StreamOptions{Detectors: ex.route.scans.outbound}, texts))
 }
-
-// screenAnswer reads an answer's text for injection. It reports and never holds
-// back. Compressed answers are not read.
-func (ex *exchange) screenAnswer(resp *http.Response) stages {
-	on := ex.route.scans.answers()
-	if len(on) == 0 || resp.Header.Get("Content-Encoding") != "" || !dlp.Textual(resp.Header.Get("Content-Type")) {
-		return nil
-	}
-	s := &listener{ex: ex, stream: ex.gen.scanner.Stream(dlp.StreamOptions{Detectors: on})}
-	ex.scan.closes(s)
-	return stages{s}
-}
-
-// listener is a stage that only notes.
-type listener struct {
-	ex     *exchange
-	stream *dlp.Stream
-}
-
-func (l *listener) pass(piece []byte) ([]byte, *refusal) {
-	l.ex.scan.warn(l.stream.Write(piece))
-	return piece, nil
-}
-
-func (l *listener) end() ([]byte, *refusal) { return nil, nil }
-
-func (l *listener) close() { l.stream.Close() }

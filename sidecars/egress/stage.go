@@ -58,6 +58,20 @@ type staged struct {
 	err    error // what Read returns when nothing is ready
 }
 
+// begin reads until something may go on, or nothing will.
+func (s *staged) begin(size int) error {
+	if len(s.stages) == 0 {
+		return nil
+	}
+	first := make([]byte, size)
+	n, err := s.Read(first)
+	s.ready = append(first[:n:n], s.ready...)
+	if errors.Is(err, io.EOF) {
+		return nil // Read says so once more
+	}
+	return err
+}
+
 // Read implements io.Reader.
 func (s *staged) Read(p []byte) (int, error) {
 	if len(s.stages) == 0 {

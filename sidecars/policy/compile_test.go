@@ -184,7 +184,7 @@ func TestContractIsKnown(t *testing.T) {
 		{sidecars.Route{}, "Host Ports Auth Private Matches GitFetch DLP Budget Response"},
 		{sidecars.Auth{}, "Scheme Header Slot Pin"},
 		{sidecars.Pin{}, "Query Headers AllowQuery Cookies"},
-		{sidecars.DLP{}, "Outbound Inbound OnMatch"},
+		{sidecars.DLP{}, "Outbound Inbound OnMatch InboundOnMatch"},
 		{sidecars.Budget{}, "Requests BytesOut BytesIn PerMinute"},
 		{sidecars.ResponseRules{}, "MaxBytes Types"},
 		{sidecars.Match{}, "Paths Methods Headers"},

@@ -28,6 +28,7 @@ func checkRules(r sidecars.Route) []error {
 		if !slices.Contains([]string{"", sidecars.OnMatchSupervise, sidecars.OnMatchRedact, sidecars.OnMatchBlock}, d.OnMatch) {
 			faults = append(faults, fmt.Errorf("dlp: on a match nobody can %.40q; use supervise, redact or block", d.OnMatch))
 		}
+		faults = append(faults, checkInbound(*d))
 	}
 	if b := r.Budget; b != nil && !validBudget(*b) {
 		faults = append(faults, errors.New("budget: its numbers must be positive and not absurd, with at least one of them"))
@@ -39,6 +40,16 @@ func checkRules(r sidecars.Route) []error {
 		faults = append(faults, checkResponse(*a))
 	}
 	return slices.DeleteFunc(faults, func(err error) bool { return err == nil })
+}
+
+func checkInbound(d sidecars.DLP) error {
+	switch {
+	case !slices.Contains([]string{"", sidecars.InboundReport, sidecars.InboundBlock}, d.InboundOnMatch):
+		return fmt.Errorf("dlp: on a match in an answer nobody can %.40q; use report or block", d.InboundOnMatch)
+	case d.InboundOnMatch == sidecars.InboundBlock && d.Inbound != nil && len(d.Inbound) == 0:
+		return errors.New("dlp: answers are to be blocked and no detector reads them; name one, or leave inbound_on_match out")
+	}
+	return nil
 }
 
 func checkDetectors(way string, names []string, known ...string) error {
@@ -131,6 +142,9 @@ func dlpWithin(c, q *route) string {
 	}
 	if child.OnMatch != parent.OnMatch && child.OnMatch != sidecars.OnMatchBlock {
 		return fmt.Sprintf("what a scan finds would be answered with %q, where the parent says %q", child.OnMatch, parent.OnMatch)
+	}
+	if parent.InboundOnMatch == sidecars.InboundBlock && child.InboundOnMatch != sidecars.InboundBlock {
+		return "answers that try to instruct a model would pass, which the parent blocks"
 	}
 	return ""
 }
@@ -242,6 +256,9 @@ func ruleWords(r sidecars.Route) []string {
 		notes = append(notes, scanWords("answers", d.Inbound)...)
 		if d.OnMatch != "" {
 			notes = append(notes, "on a match "+d.OnMatch)
+		}
+		if d.InboundOnMatch == sidecars.InboundBlock {
+			notes = append(notes, "answers that instruct a model blocked")
 		}
 	}
 	return notes

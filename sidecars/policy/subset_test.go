@@ -122,6 +122,11 @@ func TestSubsetOfRules(t *testing.T) {
 		{"default instead of blocking", scan(sidecars.DLP{OnMatch: sidecars.OnMatchBlock}), plain, "dlp", `answered with ""`},
 		{"redacts instead of asking", scan(sidecars.DLP{OnMatch: sidecars.OnMatchSupervise}), scan(sidecars.DLP{OnMatch: sidecars.OnMatchRedact}), "dlp", `"redact"`},
 
+		{"blocks answers", plain, scan(sidecars.DLP{InboundOnMatch: sidecars.InboundBlock}), "", ""},
+		{"blocks answers too", scan(sidecars.DLP{InboundOnMatch: sidecars.InboundBlock}), scan(sidecars.DLP{InboundOnMatch: sidecars.InboundBlock}), "", ""},
+		{"reports answers instead of blocking", scan(sidecars.DLP{InboundOnMatch: sidecars.InboundBlock}), scan(sidecars.DLP{InboundOnMatch: sidecars.InboundReport}), "dlp", "which the parent blocks"},
+		{"default for answers instead of blocking", scan(sidecars.DLP{InboundOnMatch: sidecars.InboundBlock}), plain, "dlp", "which the parent blocks"},
+
 		{"pin added", pinned(nil), pinned(&sidecars.Pin{Query: []string{"q"}, Headers: []string{"X-A"}, Cookies: "refuse"}), "", ""},
 		{"pin dropped", pinned(&sidecars.Pin{Query: []string{"q"}}), pinned(nil), "auth", "credentials of the agent's own"},
 		{"pinned header dropped", pinned(&sidecars.Pin{Headers: []string{"X-A"}}), pinned(&sidecars.Pin{Headers: []string{"X-B"}}), "auth", "credentials of the agent's own"},

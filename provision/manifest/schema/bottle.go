@@ -71,9 +71,10 @@ type git struct {
 }
 
 type dlp struct {
-	Outbound outbound `json:"outbound_detectors,omitempty" jsonschema_description:"Detectors for requests. entropy is opt-in and only warns"`
-	Inbound  inbound  `json:"inbound_detectors,omitempty" jsonschema_description:"Detectors for answers"`
-	OnMatch  string   `json:"outbound_on_match,omitempty" jsonschema:"enum=supervise,enum=redact,enum=block" jsonschema_description:"What happens to a request that holds a secret"`
+	Outbound       outbound `json:"outbound_detectors,omitempty" jsonschema_description:"Detectors for requests. entropy is opt-in and only warns"`
+	Inbound        inbound  `json:"inbound_detectors,omitempty" jsonschema_description:"Detectors for answers"`
+	OnMatch        string   `json:"outbound_on_match,omitempty" jsonschema:"enum=supervise,enum=redact,enum=block" jsonschema_description:"What happens to a request that holds a secret"`
+	InboundOnMatch string   `json:"inbound_on_match,omitempty" jsonschema:"enum=report,enum=block" jsonschema_description:"What happens to an answer that tries to instruct a model. Default: report"`
 }
 
 type budget struct {
