@@ -84,10 +84,11 @@ func (s *staged) Read(p []byte) (int, error) {
 			s.ready, no = s.stages.pass(p[:n])
 		}
 		if no == nil && errors.Is(err, io.EOF) {
+			// Ending is a next call: what was let go is not valid after it.
+			ready := append([]byte(nil), s.ready...)
 			var rest []byte
-			if rest, no = s.stages.end(); len(rest) > 0 {
-				s.ready = append(append([]byte(nil), s.ready...), rest...)
-			}
+			rest, no = s.stages.end()
+			s.ready = append(ready, rest...)
 		}
 		if no != nil {
 			s.ready, err = nil, no

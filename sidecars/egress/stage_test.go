@@ -8,21 +8,31 @@ import (
 	"testing"
 )
 
-// keeper holds back the last bytes of a body, and doubles what it lets go.
+// keeper holds back the last bytes of a body, and doubles what it lets go. At its
+// next call it uses that memory again, as stages may.
 type keeper struct {
 	keep int
 	held []byte
+	gone []byte
 }
 
 func (k *keeper) pass(piece []byte) ([]byte, *refusal) {
 	k.held = append(k.held, piece...)
 	n := max(0, len(k.held)-k.keep)
-	out := doubled(k.held[:n])
+	out := k.let(k.held[:n])
 	k.held = append([]byte(nil), k.held[n:]...)
 	return out, nil
 }
 
-func (k *keeper) end() ([]byte, *refusal) { return doubled(k.held), nil }
+func (k *keeper) end() ([]byte, *refusal) { return k.let(k.held), nil }
+
+func (k *keeper) let(b []byte) []byte {
+	for i := range k.gone {
+		k.gone[i] = 0xdd
+	}
+	k.gone = doubled(b)
+	return k.gone
+}
 
 func doubled(b []byte) []byte {
 	var out []byte
