@@ -3,6 +3,7 @@ package provisiontest
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,8 +67,28 @@ const (
 	originName = "origin.bottle-test.invalid"
 )
 
-// hostOrigin serves at an address of this network namespace.
+// hostOrigin serves the site of Clients at an address of this network namespace.
 func hostOrigin(t *testing.T) *Origin {
+	t.Helper()
+	seen := &arrivals{}
+	port := serveHere(t, seen.before(originSite(t)))
+	return &Origin{
+		URL:   fmt.Sprintf("https://%s:%d", originName, port),
+		Route: originRoute(port) + ", git: {fetch: true}",
+		Requests: func(testing.TB) []Request {
+			return seen.all()
+		},
+	}
+}
+
+// originRoute names the origin in a manifest.
+func originRoute(port int) string {
+	return fmt.Sprintf("host: %s, ports: [%d], private: [%s]", originName, port, originAddr)
+}
+
+// serveHere serves a site at originAddr, which it gives to this network
+// namespace, and returns the port.
+func serveHere(t *testing.T, site http.Handler) int {
 	t.Helper()
 	// The sidecar is to find nothing of this host's.
 	for _, name := range []string{"SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "SSL_CERT_DIR"} {
@@ -80,12 +101,5 @@ func hostOrigin(t *testing.T) *Origin {
 			t.Fatalf("ip %v: %v: %s", args, err, out)
 		}
 	}
-	seen, port := serveOrigin(t)
-	return &Origin{
-		URL:   fmt.Sprintf("https://%s:%d", originName, port),
-		Route: fmt.Sprintf("host: %s, ports: [%d], private: [%s], git: {fetch: true}", originName, port, originAddr),
-		Requests: func(testing.TB) []Request {
-			return seen.all()
-		},
-	}
+	return serveOrigin(t, site)
 }

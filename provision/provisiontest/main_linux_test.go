@@ -30,6 +30,9 @@ func TestMain(m *testing.M) {
 	if len(args) == 2 && args[0] == "fetch" {
 		os.Exit(fetch(args[1]))
 	}
+	if len(args) == 1 && args[0] == "drive" {
+		os.Exit(drive(os.Stdin, os.Stdout))
+	}
 	os.Exit(world.TestMain(m.Run, world.Options{}))
 }
 

@@ -1,12 +1,7 @@
 package provisiontest
 
 import (
-	"archive/tar"
-	"bytes"
-	"compress/gzip"
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -38,15 +33,23 @@ func (a *arrivals) add(r *http.Request) {
 	a.list = append(a.list, Request{Path: r.URL.Path, Header: r.Header.Clone()})
 }
 
+// before lets next answer what it saw.
+func (a *arrivals) before(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.add(r)
+		next.ServeHTTP(w, r)
+	})
+}
+
 func (a *arrivals) all() []Request {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.list)
 }
 
-// serveOrigin serves TLS at originAddr and makes name and authority known to
-// whoever shares this mount namespace, which is the sidecar.
-func serveOrigin(t *testing.T) (*arrivals, int) {
+// serveOrigin serves site with TLS at originAddr and makes name and authority
+// known to whoever shares this mount namespace, which is the sidecar.
+func serveOrigin(t *testing.T, site http.Handler) int {
 	t.Helper()
 	cert, key, err := ca.NewAuthority("origin", time.Now().Add(time.Hour))
 	if err != nil {
@@ -60,11 +63,7 @@ func serveOrigin(t *testing.T) (*arrivals, int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen, site := &arrivals{}, originSite(t)
-	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		seen.add(r)
-		site.ServeHTTP(w, r)
-	}))
+	srv := httptest.NewUnstartedServer(site)
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort(originAddr, "0"))
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +86,7 @@ func serveOrigin(t *testing.T) (*arrivals, int) {
 	if !ok {
 		t.Fatal("no TCP address")
 	}
-	return seen, at.Port
+	return at.Port
 }
 
 // over lets path show content in this mount namespace.
@@ -108,8 +107,9 @@ func over(t *testing.T, path, content string) {
 func originSite(t *testing.T) http.Handler {
 	t.Helper()
 	dir := t.TempDir()
-	script := "set -e; cd " + dir + "; git init -q --bare repo.git; git init -q work; cd work; echo hello >file; git add file; " +
-		"git -c user.name=o -c user.email=o@example.com commit -qm one; git push -q ../repo.git HEAD:refs/heads/main; git -C ../repo.git symbolic-ref HEAD refs/heads/main"
+	script := "set -e; cd " + dir + "; git init -q --bare repo.git; git init -q work; cd work; echo hello >file; mkdir src; : >src/lib.rs; " +
+		"printf '[package]\\nname = \"left\"\\nversion = \"1.0.0\"\\n' >Cargo.toml; git add .; " +
+		"git config user.name o; git config user.email o@example.com; git commit -qm one; git commit -q --allow-empty -m two; git push -q ../repo.git HEAD:refs/heads/main; git -C ../repo.git symbolic-ref HEAD refs/heads/main"
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "GIT_CONFIG_NOSYSTEM=1"}
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -139,10 +139,6 @@ func originSite(t *testing.T) http.Handler {
 			_, _ = io.WriteString(w, `<a href="left-1.0.tar.gz">left-1.0.tar.gz</a>`)
 		case strings.HasSuffix(rest, ".tar.gz"):
 			_, _ = w.Write(sourcePackage(t))
-		case strings.HasSuffix(rest, "config.json"):
-			_, _ = fmt.Fprintf(w, `{"dl":"https://%[1]s/dl","api":"https://%[1]s/%[2]s"}`, r.Host, parts[0])
-		case strings.HasPrefix(rest, "api/v1/crates"):
-			_, _ = io.WriteString(w, `{"crates":[],"meta":{"total":0}}`)
 		case rest == "":
 			_, _ = io.WriteString(w, "origin answers")
 		default:
@@ -154,23 +150,8 @@ func originSite(t *testing.T) http.Handler {
 // sourcePackage is a Python package that pip downloads without building it.
 func sourcePackage(t *testing.T) []byte {
 	t.Helper()
-	var raw bytes.Buffer
-	zip := gzip.NewWriter(&raw)
-	w := tar.NewWriter(zip)
-	for name, text := range map[string]string{
+	return tarball(t, map[string]string{
 		"left-1.0/PKG-INFO": "Metadata-Version: 2.1\nName: left\nVersion: 1.0\n",
 		"left-1.0/setup.py": "from setuptools import setup\nsetup(name='left', version='1.0')\n",
-	} {
-		err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(text))})
-		if err == nil {
-			_, err = io.WriteString(w, text)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := errors.Join(w.Close(), zip.Close()); err != nil {
-		t.Fatal(err)
-	}
-	return raw.Bytes()
+	})
 }
