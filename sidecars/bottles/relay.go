@@ -1,11 +1,13 @@
 package bottles
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -22,6 +24,9 @@ type Options struct {
 	// error means that nobody listens there.
 	Dial   func(ctx context.Context) (net.Conn, error)
 	Limits Limits
+	// Log is told what the guest is not: why the server cannot be reached. nil =
+	// nobody is.
+	Log *slog.Logger
 }
 
 // Relay is the daemon of one bottle. It serves one listener, once.
@@ -29,6 +34,7 @@ type Relay struct {
 	bottle   string
 	token    secret.Value
 	limits   Limits
+	log      *slog.Logger
 	proxy    *httputil.ReverseProxy
 	upstream upstream
 	slots    chan struct{}
@@ -46,7 +52,7 @@ func New(cfg sidecars.Config, secrets sidecars.Secrets, o Options) (*Relay, erro
 	case o.Dial == nil:
 		return nil, errors.New("bottles: there is no way to the host's MCP server; pass one")
 	}
-	r := &Relay{bottle: cfg.Bottle, token: secrets.BottlesToken, limits: o.Limits.withDefaults()}
+	r := &Relay{bottle: cfg.Bottle, token: secrets.BottlesToken, limits: o.Limits.withDefaults(), log: cmp.Or(o.Log, slog.New(slog.DiscardHandler))}
 	r.slots = make(chan struct{}, r.limits.Requests)
 	r.upstream = upstream{r.newTransport(o.Dial)}
 	r.proxy = r.newProxy()

@@ -100,7 +100,9 @@ func (r *Relay) newProxy() *httputil.ReverseProxy {
 		ErrorLog:       discard(),
 		ModifyResponse: modify,
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			explain(err).write(w)
+			p := explain(err)
+			r.log.Warn("a call of the host's MCP server failed", "reason", p.reason, "error", err)
+			p.write(w)
 		},
 	}
 }
@@ -114,6 +116,9 @@ func (r *Relay) rewrite(p *httputil.ProxyRequest) {
 	p.Out.Header.Set("User-Agent", "bottle-mcp")
 	p.Out.Header.Set("Authorization", "Bearer "+r.token.Reveal())
 	p.Out.Trailer = nil
+	// Without the proxy's wrapper net/http knows that the body is there and sends
+	// it with the head: a server that answers early has it already.
+	p.Out.Body = p.In.Body
 }
 
 // modify lets the answer pass. A server that does not take the token is not the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -179,6 +180,7 @@ func configure(name sidecars.Service, s *settings, recordFD int) (daemon, error)
 	case sidecars.Bottles:
 		relay, err := bottles.New(s.config, s.secrets, bottles.Options{
 			Dial: dialHost, Limits: bottles.Limits{Stop: defaultTiming().drain},
+			Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		})
 		return bottlesDaemon{relay}, err
 	}
