@@ -106,17 +106,23 @@ func (s *Scanner) Stream(o StreamOptions) *Stream {
 	if !ok {
 		j = &job{}
 	}
-	j.detectors, j.field, j.given, j.gaveUp = o.detectors(), o.Field, 0, false
-	j.inflated, j.opened, j.length, j.safe = 0, 0, 0, 0
-	j.findings = j.findings[:0]
+	j.detectors, j.field = o.detectors(), o.Field
 	if j.field == "" {
 		j.field = Body
 	}
+	j.begin(s)
+	return &Stream{s: s, j: j}
+}
+
+// begin forgets the text before.
+func (j *job) begin(s *Scanner) {
+	j.given, j.gaveUp = 0, false
+	j.inflated, j.opened, j.length, j.safe = 0, 0, 0, 0
+	j.findings = j.findings[:0]
 	j.root.reset(s, j, j)
 	if j.detectors&injectionBit != 0 {
 		j.injection.reset(s.injection())
 	}
-	return &Stream{s: s, j: j}
 }
 
 // Write reads on and returns what has been found since the last call. The
@@ -148,18 +154,31 @@ func (st *Stream) Safe() int64 {
 // Stream cannot be used afterwards.
 func (st *Stream) Close() []Finding { return st.finish(nil) }
 
+// Next ends the text and begins another one of the same kind. It returns what
+// Close would.
+func (st *Stream) Next() []Finding {
+	last := st.last(nil)
+	st.j.begin(st.s)
+	return last
+}
+
 // finish reads the last bytes and closes.
 func (st *Stream) finish(p []byte) []Finding {
+	last := st.last(p)
+	st.s.jobs.Put(st.j)
+	st.j = nil
+	return last
+}
+
+// last reads the last bytes and decides what is open.
+func (st *Stream) last(p []byte) []Finding {
 	if st.j.detectors&outbound != 0 {
 		st.j.root.close(p)
 	}
 	if st.j.detectors&injectionBit != 0 {
 		st.j.injection.write(p, st.j)
 	}
-	last := slices.Clone(st.news())
-	st.s.jobs.Put(st.j)
-	st.j = nil
-	return last
+	return slices.Clone(st.news())
 }
 
 func (st *Stream) news() []Finding {
@@ -226,6 +245,30 @@ func (s *Scanner) ScanAll(o StreamOptions, texts []Text) []Finding {
 		}
 	}
 	return all
+}
+
+// Joined reads texts, one after the other, as one. It finds known secrets that
+// are cut over them; the findings have no offsets.
+type Joined struct {
+	s     *Scanner
+	on    detectors
+	field Field
+	state uint32
+}
+
+// Join begins with the first of several texts.
+func (s *Scanner) Join(o StreamOptions) *Joined {
+	return &Joined{s: s, on: o.detectors(), field: o.Field}
+}
+
+// Write reads on. It keeps nothing of the text.
+func (j *Joined) Write(text []byte) []Finding {
+	var found []Finding
+	j.state, found = j.s.joined(j.state, text, j.on)
+	for i := range found {
+		found[i].Field, found[i].Via = j.field, joinedFields
+	}
+	return found
 }
 
 // joined reads a text on from the state that the ones before it left.
