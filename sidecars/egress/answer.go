@@ -102,6 +102,15 @@ func (b *bounded) end() ([]byte, *refusal) { return nil, nil }
 
 // inbound are the stages of an answer's body.
 func (ex *exchange) inbound() stages {
+	s := ex.boundsOfAnswer()
+	if ex.reads() {
+		s = append(s, ex.newEchoFilter())
+	}
+	return s
+}
+
+// boundsOfAnswer are the stages that count what a server sends.
+func (ex *exchange) boundsOfAnswer() stages {
 	var s stages
 	r := ex.route
 	if r.budgeted {
@@ -109,9 +118,6 @@ func (ex *exchange) inbound() stages {
 	}
 	if r.response != nil && r.response.MaxBytes > 0 {
 		s = append(s, &bounded{rule: r.rule, limit: r.response.MaxBytes})
-	}
-	if ex.reads() {
-		s = append(s, ex.newEchoFilter())
 	}
 	return s
 }

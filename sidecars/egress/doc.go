@@ -5,8 +5,9 @@
 // Lives here: strict reading of request heads (guard, head), host and port
 // parsing (authority), the policy as a pure function (policy), address
 // classification and the one place that dials (address, dial), forwarding of
-// HTTP/1.1 and HTTP/2 (forward), the WebSocket tunnel (upgrade), what bodies go
-// through on their way (stage), credentials and the pinning of hosts to them
+// HTTP/1.1 and HTTP/2 (forward), the WebSocket tunnel and the search through its
+// messages (upgrade, tunnel, websocket, frames, messages), what bodies go through
+// on their way (stage), credentials and the pinning of hosts to them
 // (credential, pin), their way back in answers (echo, coding), budgets and rules
 // for answers (budget, answer), the change of policy while requests run
 // (generation, ending), refusals and the decision log (refuse, journal). Does

@@ -51,8 +51,7 @@ func (ex *exchange) scrubHeader(h http.Header) {
 	}
 }
 
-// echoFilter is the stage that overwrites secrets in a body, or in the frames of a
-// WebSocket, whose payload a server does not mask.
+// echoFilter is the stage that overwrites secrets in a body.
 type echoFilter struct {
 	ex     *exchange
 	stream *scrub.Stream

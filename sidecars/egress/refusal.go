@@ -82,6 +82,8 @@ const (
 	reasonSecretBody      = "secret_in_body"
 	reasonSecretTrailer   = "secret_in_trailer"
 	reasonSecretMessage   = "secret_in_message"
+	reasonFrame           = "frame_malformed"
+	reasonExtension       = "extension_not_allowed"
 	reasonCanary          = "canary"
 	reasonUnscannable     = "not_scannable"
 	reasonEncoding        = "encoding_not_scannable"

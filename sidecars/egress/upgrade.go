@@ -3,15 +3,13 @@ package egress
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 )
 
-// upgrade carries out a WebSocket handshake and then copies bytes both ways
+// upgrade carries out a WebSocket handshake and then copies frames both ways
 // until both sides are done. It does not use ReverseProxy: in Go 1.26 that
 // leaks connections when one side ignores a half-close (golang/go#80875) and
 // drops bytes buffered before the takeover.
@@ -29,6 +27,9 @@ func (ex *exchange) upgrade(a ask, to *route) {
 	out.Header["Upgrade"] = []string{"websocket"}
 	if to.auth != nil {
 		ex.gen.pins.withoutPlaceholders(out.Header)
+	}
+	if ex.readsMessages() {
+		delete(out.Header, extensionHeader) // they compress
 	}
 	ex.track()
 	resp, err := ex.roundTrip(ctx, out)
@@ -50,6 +51,10 @@ func (ex *exchange) upgrade(a ask, to *route) {
 		ex.refuse(upstreamRefusal(http.StatusBadGateway, reasonUpstreamFailed, "The server switched to another protocol than websocket."))
 		return
 	}
+	if ex.readsMessages() && len(resp.Header[extensionHeader]) > 0 {
+		ex.refuse(upstreamRefusal(http.StatusBadGateway, reasonExtension, "The server insists on a WebSocket extension, and this bottle's messages have to be readable."))
+		return
+	}
 	ex.watch.stop()
 	ex.tracked.opened()
 	ex.runTunnel(resp, upstream)
@@ -69,13 +74,21 @@ func (ex *exchange) runTunnel(resp *http.Response, upstream io.ReadWriteCloser) 
 		ex.d.Layer, ex.d.Reason = layerProxy, reasonClientGone
 		return
 	}
-	t := &splice{ex: ex, client: client, upstream: upstream}
+	t := &splice{ex: ex, client: &side{conn: client}, upstream: &side{conn: upstream, server: true}}
 	ex.watch = newWatchdog(ex.p.limits.Idle, func() { ex.ending.end(idle()) })
-	ex.ending.onEnd(t.closeBoth)
-	t.run(io.MultiReader(bytes.NewReader(early), client))
+	ex.ending.onEnd(t.cut)
+	t.run(io.MultiReader(bytes.NewReader(early), client), len(resp.Header[extensionHeader]) > 0)
 	if why := ex.ending.reason(); why != nil {
 		ex.d.Verdict, ex.d.Layer, ex.d.Reason, ex.d.Message = why.verdict(), why.Layer, why.Reason, why.Message
 	}
+}
+
+// extensionHeader offers and accepts extensions of a WebSocket.
+const extensionHeader = "Sec-Websocket-Extensions"
+
+// readsMessages reports whether anybody looks at what a WebSocket carries.
+func (ex *exchange) readsMessages() bool {
+	return ex.reads() || ex.route.scans.requests() || len(ex.route.scans.answers()) > 0
 }
 
 func writeSwitch(w io.Writer, header http.Header) error {
@@ -91,69 +104,4 @@ func writeSwitch(w io.Writer, header http.Header) error {
 	b.WriteString("\r\n")
 	_, err := w.Write(b.Bytes())
 	return err
-}
-
-// splice is a running WebSocket tunnel.
-type splice struct {
-	ex       *exchange
-	client   io.ReadWriteCloser
-	upstream io.ReadWriteCloser
-	once     sync.Once
-	halfOnce sync.Once
-	half     *time.Timer
-}
-
-// run copies until both directions have ended; both copiers are joined.
-func (s *splice) run(fromClient io.Reader) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.copy(s.client, s.staged(s.upstream, s.ex.inbound()), &s.ex.got)
-	}()
-	s.copy(s.upstream, s.staged(fromClient, s.ex.outbound()), &s.ex.sent)
-	<-done
-	s.closeBoth()
-	if s.half != nil {
-		s.half.Stop()
-	}
-}
-
-func (s *splice) staged(from io.Reader, through stages) io.Reader {
-	return &staged{from: from, stages: through, refuse: s.ex.ending.end}
-}
-
-type counter interface{ Add(int64) int64 }
-
-// copy passes one direction on. A clean end is forwarded as a half-close, and
-// the other direction gets a while to finish; any error ends both.
-func (s *splice) copy(dst io.Writer, src io.Reader, n counter) {
-	buf := s.ex.p.buffers.get()
-	defer s.ex.p.buffers.put(buf)
-	for {
-		got, err := src.Read(*buf)
-		if got > 0 {
-			s.ex.watch.touch()
-			n.Add(int64(got))
-			if _, werr := dst.Write((*buf)[:got]); werr != nil {
-				s.closeBoth()
-				return
-			}
-		}
-		if err == nil {
-			continue
-		}
-		if !errors.Is(err, io.EOF) || closeWrite(dst) != nil {
-			s.closeBoth()
-			return
-		}
-		s.halfOnce.Do(func() { s.half = time.AfterFunc(s.ex.p.limits.HalfClosed, s.closeBoth) })
-		return
-	}
-}
-
-func (s *splice) closeBoth() {
-	s.once.Do(func() {
-		_ = s.client.Close()
-		_ = s.upstream.Close()
-	})
 }

@@ -155,14 +155,15 @@ func (b *bed) switched(t testing.TB, early string) *rawConn {
 func TestTunnelReplaysAndHalfCloses(t *testing.T) {
 	b := withHandler(t, rawSocket(func(conn net.Conn, r io.Reader) {
 		all, _ := io.ReadAll(r)
-		_, _ = conn.Write(append([]byte("got "), all...))
+		_, _ = conn.Write(append(plainFrame(opText, "got"), plainFrame(opBinary, string(all))...))
 	}))
-	c := b.switched(t, "early")
-	c.send(" late")
+	early, late := maskedFrame(opText, "early"), maskedFrame(opText, "late")
+	c := b.switched(t, string(early))
+	c.send(string(late))
 	check(t, closeWrite(c.Conn))
 	raw, err := io.ReadAll(c.r)
-	if err != nil || string(raw) != "got early late" {
-		t.Errorf("%q, %v", raw, err)
+	if want := append(plainFrame(opText, "got"), plainFrame(opBinary, string(early)+string(late))...); err != nil || !bytes.Equal(raw, want) {
+		t.Errorf("%q, want %q, %v", raw, want, err)
 	}
 }
 
@@ -177,7 +178,7 @@ func TestTunnelEnds(t *testing.T) {
 		}
 		for { // notices only when the connection is gone
 			time.Sleep(10 * time.Millisecond)
-			if _, err := conn.Write([]byte("x")); err != nil {
+			if _, err := conn.Write(plainFrame(opPing, "")); err != nil {
 				closed <- struct{}{}
 				return
 			}
@@ -249,7 +250,7 @@ func TestNothingLeaksOnAborts(t *testing.T) {
 			c.send("POST / HTTP/1.1\r\nHost: " + b.target("allowed.test") + "\r\nContent-Length: 100\r\n\r\nabc")
 			c.Close()
 		}},
-		{"WebSocket", stubborn, func(b *bed) { c := b.switched(b.t, ""); c.send("x"); c.Close() }},
+		{"WebSocket", stubborn, func(b *bed) { c := b.switched(b.t, ""); c.send(string(maskedFrame(opText, "x"))); c.Close() }},
 		{"WebSocket, reset", stubborn, func(b *bed) {
 			c := b.switched(b.t, "")
 			if raw, ok := c.Conn.(interface{ NetConn() net.Conn }); ok {
