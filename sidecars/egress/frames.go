@@ -40,7 +40,7 @@ type frames struct {
 	passed  int64 // payload of the open message before segs
 	safe    int64 // and up to where it may go on
 	saved   [maxControl]byte
-	held    int    // bytes of saved
+	kept    int    // bytes of saved
 	scratch []byte // payload without its mask
 }
 
@@ -82,7 +82,7 @@ func (f *frames) readHead(b []byte) (int, *refusal) {
 		return n, no
 	}
 	if r.control() {
-		f.held = 0
+		f.kept = 0
 	} else {
 		f.queue(r.head[:r.have])
 	}
@@ -99,7 +99,7 @@ func (f *frames) readBody(b []byte) (int, *refusal) {
 	}
 	var no *refusal
 	if r.control() {
-		f.held += copy(f.saved[f.held:], b)
+		f.kept += copy(f.saved[f.kept:], b)
 	} else {
 		no = f.body(b)
 	}
@@ -167,7 +167,7 @@ func (f *frames) frameEnd() *refusal {
 // controlEnd passes on a control frame, in its place behind what is held.
 func (f *frames) controlEnd() *refusal {
 	r := &f.reader
-	payload := f.saved[:f.held]
+	payload := f.saved[:f.kept]
 	if f.look != nil {
 		plain := payload
 		if r.fromClient {

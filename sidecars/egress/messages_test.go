@@ -335,7 +335,7 @@ func plainText(raw []byte) (text []byte) {
 // testScanner knows the tests' secrets.
 func testScanner(t testing.TB) *dlp.Scanner {
 	t.Helper()
-	s, err := newScanner(sidecars.Secrets{Known: []sidecars.Named{{Name: "DB_PASSWORD", Value: secret.New(testKnown)}}}, nil)
+	s, err := newScanner(held{known: []sidecars.Named{{Name: "DB_PASSWORD", Value: secret.New(testKnown)}}}, nil)
 	check(t, err)
 	return s
 }
