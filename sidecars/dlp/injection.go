@@ -56,7 +56,11 @@ func phrases() []phrase {
 			"ai assistant|ai agent|llm|language model|chatgpt|claude|copilot|coding agent|ai model|assistant",
 		}},
 		{"run this", 25, 12, []string{"run|execute", "the following|this", "command|script|code", "immediately|before continuing|before you continue|first|without asking|in your terminal|in your shell"}},
-		{"template", 60, 0, []string{"imstartsystem|imstartuser|imstartassistant|startheaderidsystem|beginoftextstartheaderid"}},
+		// Other languages lose the letters that are not ASCII's, as they are read here.
+		{"override", 60, 14, []string{"ignoriere|vergiss|missachte", "vorherig|bisherig|obig|frher|frueher|vorangegangen", "anweisung|instruktion|regeln|befehle|vorgaben"}},
+		{"override", 60, 14, []string{"ignora|olvida|omite|dimentica|ignore|ignorez|oublie|esquea|esqueca", "instruccion|instrues|instrucoes|istruzioni|instruction|consigne|reglas|regole", "anterior|previas|precedent|prcdent|antrieur|anterieur"}},
+		// Between the parts may stand what JSON makes of an angle bracket.
+		{"template", 60, 5, []string{"imstart|startheaderid|beginoftext", "system|user|assistant|startheaderid"}},
 	}
 }
 
@@ -64,8 +68,8 @@ func phrases() []phrase {
 // are compared as they stand and separated by spaces.
 func marks() []phrase {
 	return []phrase{
-		{"template", 40, 0, []string{"<|im_start|> <|im_end|> <|system|> <|start_header_id|> <|eot_id|> <|begin_of_text|>"}},
-		{"template", 40, 0, []string{"[INST] [/INST] <<SYS>> <</SYS>> <system_prompt> <start_of_turn>"}},
+		{"template", 60, 0, []string{"<|im_start|> <|im_end|> <|system|> <|start_header_id|> <|eot_id|> <|begin_of_text|>"}},
+		{"template", 60, 0, []string{"[INST] [/INST] <<SYS>> <</SYS>> <system_prompt> <start_of_turn>"}},
 		{"tool call", 40, 0, []string{"<tool_call> <function_calls> <|tool_calls|> [TOOL_CALLS]"}},
 	}
 }
