@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
 )
@@ -72,7 +73,7 @@ var systemDirs = []string{"bin", "boot", "dev", "etc", "lib", "lib64", "proc", "
 func plausibleHome(p string) bool {
 	top, _, _ := strings.Cut(strings.TrimPrefix(p, "/"), "/")
 	around := strings.HasPrefix(p+"/", backend.AgentHome+"/") || strings.HasPrefix(backend.AgentHome+"/", p+"/")
-	odd := func(r rune) bool { return !unicode.IsPrint(r) || r == ':' }
+	odd := func(r rune) bool { return !unicode.IsPrint(r) || r == ':' || r == utf8.RuneError }
 	return path.IsAbs(p) && path.Clean(p) == p && p != "/" && len(p) <= maxHomePath && !around &&
 		!slices.Contains(systemDirs, top) && !strings.ContainsFunc(p, odd)
 }

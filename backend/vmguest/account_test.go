@@ -60,6 +60,7 @@ func TestParseAccount(t *testing.T) {
 func FuzzChoose(f *testing.F) {
 	f.Add("dev:staff", []byte("root:x:0:0::/root:/bin/sh\ndev:x:1234:1300::/srv/dev:/bin/sh\n"), []byte("staff:x:50:\n"))
 	f.Add("", []byte("node:x:1000:1000::/home/node:/bin/sh"), []byte(nil))
+	f.Add("", []byte("agent:x:1000:1000::/0\x93:/bin/sh"), []byte(nil))
 	f.Add("99999999999999999999", []byte("a:x:1:1:::::::"), []byte(":::"))
 	f.Fuzz(func(t *testing.T, user string, passwd, group []byte) {
 		a, err := choose(user, passwd, group)
