@@ -6,8 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"runtime"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -202,74 +200,6 @@ func TestTunnelEnds(t *testing.T) {
 				t.Fatal("the upstream connection stayed open")
 			}
 			b.logged("the tunnel's end", func(d sidecars.Decision) bool { return d.Status == http.StatusSwitchingProtocols })
-		})
-	}
-}
-
-// Goroutines and connections are back at the baseline after clients abort in
-// every stage, however the origin behaves.
-func TestNothingLeaksOnAborts(t *testing.T) {
-	const each = 100
-	stubborn := rawSocket(func(_ net.Conn, r io.Reader) { _, _ = io.Copy(io.Discard, r) })
-	slow := func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/stream") {
-			_, _ = io.WriteString(w, "x")
-			_ = http.NewResponseController(w).Flush()
-		}
-		_, _ = io.Copy(io.Discard, r.Body) // net/http watches the connection only afterwards
-		<-r.Context().Done()
-	}
-	get := func(b *bed, path string) string {
-		return "GET " + path + " HTTP/1.1\r\nHost: " + b.target("allowed.test") + "\r\n\r\n"
-	}
-	kinds := []struct {
-		name    string
-		handler http.HandlerFunc
-		abort   func(b *bed)
-	}{
-		{"before a head", slow, func(b *bed) { b.raw().Close() }},
-		{"within a head", slow, func(b *bed) { c := b.raw(); c.send("GET http://allo"); c.Close() }},
-		{"after CONNECT", slow, func(b *bed) {
-			c := b.raw()
-			c.send("CONNECT " + b.target("allowed.test") + " HTTP/1.1\r\n\r\n")
-			c.Close()
-		}},
-		{"waiting for an answer", slow, func(b *bed) {
-			c := b.tunnel("allowed.test", "allowed.test")
-			c.send(get(b, "/"))
-			c.Close()
-		}},
-		{"within an answer", slow, func(b *bed) {
-			c := b.tunnel("allowed.test", "allowed.test")
-			c.send(get(b, "/stream"))
-			_, _ = c.r.ReadByte()
-			c.Close()
-		}},
-		{"within a request body", slow, func(b *bed) {
-			c := b.tunnel("allowed.test", "allowed.test")
-			c.send("POST / HTTP/1.1\r\nHost: " + b.target("allowed.test") + "\r\nContent-Length: 100\r\n\r\nabc")
-			c.Close()
-		}},
-		{"WebSocket", stubborn, func(b *bed) { c := b.switched(b.t, ""); c.send(string(maskedFrame(opText, "x"))); c.Close() }},
-		{"WebSocket, reset", stubborn, func(b *bed) {
-			c := b.switched(b.t, "")
-			if raw, ok := c.Conn.(interface{ NetConn() net.Conn }); ok {
-				_ = raw.NetConn().(*net.TCPConn).SetLinger(0)
-				_ = raw.NetConn().Close()
-			}
-		}},
-	}
-	for _, kind := range kinds {
-		t.Run(kind.name, func(t *testing.T) {
-			b := newBed(t, func(_ *bed, c *bedConfig) { c.handler, c.opts.Limits.HalfClosed = kind.handler, 100*time.Millisecond })
-			kind.abort(b)
-			b.quiet()
-			baseline := runtime.NumGoroutine()
-			for range each {
-				kind.abort(b)
-			}
-			b.quiet()
-			settle(t, baseline)
 		})
 	}
 }
