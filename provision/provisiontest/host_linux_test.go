@@ -65,6 +65,8 @@ func again(t *testing.T, flags uintptr) {
 const (
 	originAddr = "10.213.0.1"
 	originName = "origin.bottle-test.invalid"
+	// controlName is the same site, for a policy that lets everything through.
+	controlName = "control.bottle-test.invalid"
 )
 
 // hostOrigin serves the site of Clients at an address of this network namespace.
@@ -74,16 +76,16 @@ func hostOrigin(t *testing.T) *Origin {
 	port := serveHere(t, seen.before(originSite(t)))
 	return &Origin{
 		URL:   fmt.Sprintf("https://%s:%d", originName, port),
-		Route: originRoute(port) + ", git: {fetch: true}",
+		Route: routeTo(originName, port) + ", git: {fetch: true}",
 		Requests: func(testing.TB) []Request {
 			return seen.all()
 		},
 	}
 }
 
-// originRoute names the origin in a manifest.
-func originRoute(port int) string {
-	return fmt.Sprintf("host: %s, ports: [%d], private: [%s]", originName, port, originAddr)
+// routeTo names one of the site's hosts in a manifest.
+func routeTo(name string, port int) string {
+	return fmt.Sprintf("host: %s, ports: [%d], private: [%s]", name, port, originAddr)
 }
 
 // serveHere serves a site at originAddr, which it gives to this network

@@ -60,7 +60,7 @@ func TestMatrix(t *testing.T) {
 		return
 	}
 	m := newMatrix(t)
-	clients := m.present(t)
+	clients := m.present(t, matrixClients())
 	t.Run("Blind", m.blind)
 	t.Run("Clients", func(t *testing.T) {
 		for _, c := range clients {
@@ -75,8 +75,12 @@ func TestMatrix(t *testing.T) {
 		}
 	})
 	t.Run("Git", m.gits)
-	for _, v := range m.origin.under("") {
-		if strings.Contains(fmt.Sprint(v.Header), matrixToken) || strings.Contains(fmt.Sprint(v.Header), agentToken) {
+	t.Run("Control", m.control)
+	for _, v := range m.origin.under(openPrefix) {
+		if strings.HasPrefix(v.Path, openPrefix+"/control/") {
+			continue
+		}
+		if said := fmt.Sprint(v.Header); strings.Contains(said, matrixToken) || strings.Contains(said, agentToken) {
 			t.Errorf("what the agent sent for a credential reached the origin at %s", v.Path)
 		}
 	}
@@ -109,7 +113,7 @@ func (m *matrix) operate(t *testing.T, port int, planted string) *suite {
 	home := t.TempDir()
 	s := &suite{home: home, workspace: filepath.Join(home, "project")}
 	put(t, filepath.Join(home, ".bot-bottle/bottles/matrix.md"), "---\nenv: {PLANTED: \"${PLANTED}\", AGENT_TOKEN: "+matrixToken+"}\n"+
-		"egress:\n  routes:\n    - {"+originRoute(port)+", git: {fetch: true}, auth: {scheme: Bearer, token_ref: ORIGIN_TOKEN}, "+
+		"egress:\n  routes:\n    - {"+routeTo(controlName, port)+", dlp: {outbound_detectors: false}}\n    - {"+routeTo(originName, port)+", git: {fetch: true}, auth: {scheme: Bearer, token_ref: ORIGIN_TOKEN}, "+
 		"matches: [{paths: [{type: prefix, value: "+openPrefix+"}], methods: [GET, HEAD, POST]}]}\n---\n", 0o600)
 	err := fs.WalkDir(os.DirFS("testdata/drive"), ".", func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
@@ -145,10 +149,9 @@ func (m *matrix) operate(t *testing.T, port int, planted string) *suite {
 
 // present are the clients that this bottle has. The others are listed, and are a
 // failure where a continuous build should have installed them.
-func (m *matrix) present(t *testing.T) []matrixClient {
+func (m *matrix) present(t *testing.T, clients []matrixClient) []matrixClient {
 	t.Helper()
 	var ask strings.Builder
-	clients := matrixClients()
 	for _, c := range clients {
 		fmt.Fprintf(&ask, "if (%s) >/dev/null 2>&1; then echo %s; fi\n", c.need, c.name)
 	}
@@ -171,17 +174,16 @@ func (m *matrix) present(t *testing.T) []matrixClient {
 
 // line is what a driver is told to do for a cell.
 func (m *matrix) line(tag, cell string) string {
-	at := m.url + openPrefix + "/" + tag + "/" + cell
+	at := m.url + cellPath(tag, cell)
 	op, method, body, token := "request", "GET", "-", "-"
 	switch cell {
+	case "path": // that differs
 	case "get":
 		token = matrixToken
 	case "foreign":
 		token = agentToken
 	case "host":
 		at = "https://" + deniedHost(tag) + "/" + cell
-	case "path":
-		at = m.url + "/closed/" + tag
 	case "method":
 		method = "DELETE"
 	case "upload", "secret":
@@ -192,6 +194,14 @@ func (m *matrix) line(tag, cell string) string {
 		op = cell
 	}
 	return strings.Join([]string{op, cell, method, at, body, token}, " ")
+}
+
+// cellPath is the path of a cell's request.
+func cellPath(tag, cell string) string {
+	if cell == "path" {
+		return closedPrefix + "/" + tag
+	}
+	return openPrefix + "/" + tag + "/" + cell
 }
 
 // message is what goes to and fro over a WebSocket.
@@ -231,18 +241,16 @@ func (m *matrix) judge(t *testing.T, c matrixClient, cell, answer string) {
 		if !strings.HasPrefix(answer, "error") {
 			t.Errorf("%s: works (%s), though the matrix says: %s", cell, answer, why)
 		}
+		t.Logf("%s: fails, since %s", cell, why)
 		return
 	}
-	path := openPrefix + "/" + c.tag() + "/" + cell
-	switch cell {
-	case "host":
+	path := cellPath(c.tag(), cell)
+	if cell == "host" {
 		m.refused(t, sidecars.Decision{Host: deniedHost(c.tag()), Reason: "host_not_allowed"})
 		if strings.HasPrefix(answer, "2") {
 			t.Errorf("host: the client has an answer from a host that is not allowed: %s", answer)
 		}
 		return
-	case "path":
-		path = "/closed/" + c.tag()
 	}
 	if reason, no := map[string]string{"foreign": "foreign_credential", "path": "path_not_allowed", "method": "method_not_allowed", "secret": "secret_in_body"}[cell]; no {
 		m.refused(t, sidecars.Decision{Host: originName, Path: path, Reason: reason})
@@ -348,11 +356,11 @@ func (m *matrix) fetches(t *testing.T, c matrixClient) {
 			t.Errorf("get: a request without the bottle's credential: %s", v.Path)
 		}
 	}
-	fetch(m.url + "/closed/" + tag)
-	m.refused(t, sidecars.Decision{Host: originName, Path: "/closed/" + tag, Reason: "path_not_allowed"})
+	fetch(m.url + closedPrefix + "/" + tag)
+	m.refused(t, sidecars.Decision{Host: originName, Path: closedPrefix + "/" + tag, Reason: "path_not_allowed"})
 	fetch("https://" + deniedHost(tag))
 	m.refused(t, sidecars.Decision{Host: deniedHost(tag), Reason: "host_not_allowed"})
-	if got := m.origin.under("/closed/" + tag); len(got) > 0 {
+	if got := m.origin.under(closedPrefix + "/" + tag); len(got) > 0 {
 		t.Errorf("the origin saw %+v", got)
 	}
 }

@@ -73,7 +73,7 @@ func matrixClients() []matrixClient {
 		{name: "pip", ci: true, need: "/usr/bin/python3 -m pip --version", fetch: `PIP_RETRIES=0 /usr/bin/python3 -m pip download -q --no-deps --no-cache-dir --disable-pip-version-check -d . --index-url "$URL/" left==1.0 && test -s left-1.0.tar.gz`},
 		{name: "cargo", ci: true, need: "command -v cargo", fetch: `cargo init -q --name x . && printf 'left = { git = "%s/repo.git" }\n' "$URL" >>Cargo.toml && CARGO_NET_RETRY=0 cargo fetch -q && grep -q 'name = "left"' Cargo.lock`},
 		{name: "gem", ci: true, need: "command -v gem", fetch: `gem fetch -q left --clear-sources --source "$URL/"; true`},
-		{name: "apt", ci: true, need: "test -x /usr/lib/apt/apt-helper", fetch: `/usr/lib/apt/apt-helper -q download-file "$URL/file" file && test -s file`},
+		{name: "apt", ci: true, need: "test -x /usr/lib/apt/apt-helper", fetch: `/usr/lib/apt/apt-helper -q -o Acquire::Retries=0 download-file "$URL/file" file && test -s file`},
 		{name: "go-command", need: "test -x /usr/local/go/bin/go", fetch: `GOTOOLCHAIN=local GOSUMDB=off GOFLAGS=-modcacherw GOPATH=$PWD/go GOPROXY="$URL" /usr/local/go/bin/go mod download example.com/left@v1.0.0`},
 	}
 }

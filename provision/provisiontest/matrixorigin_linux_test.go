@@ -15,8 +15,11 @@ import (
 	"github.com/coder/websocket"
 )
 
-// openPrefix begins the paths that the matrix's bottle may ask for.
-const openPrefix = "/open"
+// Prefixes of the paths that the matrix's bottle may and may not ask for.
+const (
+	openPrefix   = "/open"
+	closedPrefix = "/closed"
+)
 
 // ackTime is how long the origin waits for the guest's word that the first
 // event has come. Whoever holds events back runs into it.

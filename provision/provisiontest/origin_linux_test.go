@@ -59,10 +59,6 @@ func serveOrigin(t *testing.T, site http.Handler) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf, err := minter.Leaf(originName)
-	if err != nil {
-		t.Fatal(err)
-	}
 	srv := httptest.NewUnstartedServer(site)
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort(originAddr, "0"))
 	if err != nil {
@@ -70,13 +66,16 @@ func serveOrigin(t *testing.T, site http.Handler) int {
 	}
 	_ = srv.Listener.Close()
 	srv.Listener = listener
-	srv.TLS = &tls.Config{Certificates: []tls.Certificate{*leaf}, MinVersion: tls.VersionTLS12}
+	srv.TLS = &tls.Config{
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return minter.Leaf(hello.ServerName) },
+		MinVersion:     tls.VersionTLS12,
+	}
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		t.Fatal(err)
 	}
-	over(t, "/etc/hosts", "127.0.0.1 localhost\n"+originAddr+" "+originName+"\n")
+	over(t, "/etc/hosts", "127.0.0.1 localhost\n"+originAddr+" "+originName+" "+controlName+"\n")
 	for _, bundle := range []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"} {
 		if info, err := os.Stat(bundle); err == nil && info.Mode().IsRegular() {
 			over(t, bundle, string(cert))
