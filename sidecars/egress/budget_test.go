@@ -286,9 +286,9 @@ func TestBudgetOfWebSocket(t *testing.T) {
 	}
 }
 
-// TestRedTeamD5 carries data out in names below a wildcard. Each is a question
+// TestDataInNames carries data out in names below a wildcard. Each is a question
 // to a resolver that the attacker owns.
-func TestRedTeamD5(t *testing.T) {
+func TestDataInNames(t *testing.T) {
 	tests := []struct {
 		name string
 		host func(i int) string

@@ -86,8 +86,8 @@ func reflector(t testing.TB) http.HandlerFunc {
 	}
 }
 
-// TestRedTeamX6 has an allowed endpoint hand the injected credential back.
-func TestRedTeamX6(t *testing.T) {
+// TestEchoInBodies has an allowed endpoint hand the injected credential back.
+func TestEchoInBodies(t *testing.T) {
 	b := newBed(t, func(b *bed, c *bedConfig) { c.handler = reflector(b.t) })
 	// A beginning of less than four bytes may have gone before.
 	filled := func(text string) bool {
@@ -154,7 +154,7 @@ func TestRedTeamX6(t *testing.T) {
 	})
 }
 
-func TestRedTeamX6Headers(t *testing.T) {
+func TestEchoInHeaders(t *testing.T) {
 	b := newBed(t, func(b *bed, c *bedConfig) { c.handler = reflector(b.t) })
 	for _, h2 := range []bool{false, true} {
 		for _, coding := range []string{"identity", "gzip"} {
@@ -193,7 +193,7 @@ func TestRedTeamX6Headers(t *testing.T) {
 }
 
 // Frames of a WebSocket go through the same search.
-func TestRedTeamX6WebSocket(t *testing.T) {
+func TestEchoInWebSocket(t *testing.T) {
 	b := withHandler(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Sec-Websocket-Extensions") != "" {
 			http.Error(w, "compressed", http.StatusTeapot)

@@ -23,7 +23,7 @@ const (
 	Budgeted = "budget.test"
 	// Forge may be read, and fetched from with git.
 	Forge = "forge.test"
-	// Below Wild everything is allowed, of Narrow less.
+	// Wild is a domain below which everything is allowed, of Narrow less.
 	Wild   = "wild.test"
 	Narrow = "narrow." + Wild
 	// Bucket is below a wildcard that gets the credential.
@@ -177,5 +177,5 @@ func (s Scene) connect(host string) []byte {
 
 // Attacks are all of them, row by row.
 func (s Scene) Attacks() []Attack {
-	return slices.Concat(s.hosts(), s.parsing(), s.identity(), s.protocol(), s.messages(), s.transport(), s.inside(), s.encodings())
+	return slices.Concat(s.hosts(), s.parsing(), s.identity(), s.protocol(), s.sockets(), s.messages(), s.transport(), s.inside(), s.encodings())
 }

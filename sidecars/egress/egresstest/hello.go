@@ -14,10 +14,12 @@ const (
 	echExtension  = 0xfe0d
 )
 
+// helloMark is what a handshake offers as a protocol, in the clear.
+const helloMark = "leak-of-a-handshake"
+
 // clientHello makes the first record of a handshake that TLS 1.2 can answer.
-// mark is offered as a protocol, in the clear.
-func clientHello(mark string, more ...extension) []byte {
-	protocols := append([]byte{byte(len(mark))}, mark...)
+func clientHello(more ...extension) []byte {
+	protocols := append([]byte{byte(len(helloMark))}, helloMark...)
 	all := append(more,
 		extension{alpnExtension, sized(protocols)},
 		extension{10, sized([]byte{0, 29, 0, 23})},                       // groups: X25519, P-256

@@ -7,15 +7,15 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
-
-	"golang.org/x/net/http2"
 
 	"github.com/bottle-mcp/bottle-mcp/sidecars/ca"
 )
@@ -85,14 +85,16 @@ func (n *Naive) intercept(conn net.Conn, in *bufio.Reader, asked []string) {
 	hello, _ := in.Peek(in.Buffered())
 	hello = bytes.Clone(hello)
 	sni := ""
-	secure := tls.Server(&buffered{conn, in}, &tls.Config{
-		MinVersion: tls.VersionTLS10, NextProtos: []string{"h2", "http/1.1"}, //nolint:gosec // it is naive
+	secure := tls.Server(&buffered{conn, in}, &tls.Config{ //nolint:gosec // it is naive
+		MinVersion: tls.VersionTLS10, NextProtos: []string{"h2", "http/1.1"},
 		GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			sni = h.ServerName
 			return n.Minter.Leaf(Allowed)
 		},
 	})
-	if secure.Handshake() != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), carryTime)
+	defer cancel()
+	if secure.HandshakeContext(ctx) != nil {
 		// It does not understand that, and lets it through.
 		n.forward(conn, in, hello, false, asked)
 		return
@@ -101,13 +103,45 @@ func (n *Naive) intercept(conn net.Conn, in *bufio.Reader, asked []string) {
 		asked = append(asked, sni+":"+portOf(asked))
 	}
 	if secure.ConnectionState().NegotiatedProtocol == "h2" {
-		(&http2.Server{}).ServeConn(secure, &http2.ServeConnOpts{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { n.stream(w, r, asked) })})
+		serveH2(secure, func(w http.ResponseWriter, r *http.Request) { n.stream(w, r, asked) })
 		return
 	}
 	inner := bufio.NewReaderSize(secure, 128<<10)
 	data := readSome(inner)
 	n.forward(secure, inner, data, true, append(asked, names(data)...))
 }
+
+// serveH2 serves one connection to its end.
+func serveH2(conn net.Conn, h http.HandlerFunc) {
+	over := make(chan struct{})
+	srv := &http.Server{
+		Handler: h, Protocols: new(http.Protocols), ReadHeaderTimeout: carryTime, ErrorLog: log.New(io.Discard, "", 0),
+		ConnState: func(_ net.Conn, s http.ConnState) {
+			if s == http.StateClosed {
+				close(over)
+			}
+		},
+	}
+	srv.Protocols.SetHTTP2(true)
+	_ = srv.Serve(&single{conn: conn})
+	<-over // the connection has a deadline
+}
+
+// single is a listener that has one connection.
+type single struct {
+	conn net.Conn
+	once sync.Once
+}
+
+func (s *single) Accept() (conn net.Conn, err error) {
+	err = io.EOF
+	s.once.Do(func() { conn, err = s.conn, nil })
+	return conn, err
+}
+
+func (s *single) Close() error { return nil }
+
+func (s *single) Addr() net.Addr { return s.conn.LocalAddr() }
 
 func portOf(asked []string) string {
 	_, port := split(asked[0])

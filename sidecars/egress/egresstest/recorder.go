@@ -94,7 +94,9 @@ func (r *Recorder) serve(conn net.Conn) {
 	in := raw
 	if first[0] == 22 {
 		secure := tls.Server(link, r.config())
-		if secure.Handshake() != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), carryTime)
+		defer cancel()
+		if secure.HandshakeContext(ctx) != nil {
 			_, _ = io.Copy(io.Discard, io.LimitReader(raw, 1<<20))
 			return
 		}
@@ -109,8 +111,8 @@ func (r *Recorder) serve(conn net.Conn) {
 }
 
 func (r *Recorder) config() *tls.Config {
-	return &tls.Config{
-		MinVersion: tls.VersionTLS10, //nolint:gosec // it is what the proxy is to refuse
+	return &tls.Config{ //nolint:gosec // an old version is what the proxy is to refuse
+		MinVersion: tls.VersionTLS10,
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			c := &tls.Config{MinVersion: tls.VersionTLS10} //nolint:gosec // see above
 			if hello.ServerName == OldTLS {
@@ -146,6 +148,9 @@ func (r *Recorder) answer(w net.Conn, in *bufio.Reader) {
 	credential = credential[strings.LastIndexByte(credential, ' ')+1:]
 	head, body := "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n", "fine"
 	switch {
+	case strings.HasSuffix(req.URL.Path, "/socket"):
+		head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+		body = ""
 	case strings.HasPrefix(req.URL.Path, "/ok/redirect/"):
 		head = "HTTP/1.1 302 Found\r\nConnection: close\r\nLocation: https://" + strings.TrimPrefix(req.URL.Path, "/ok/redirect/") + "/\r\n"
 	case strings.HasSuffix(req.URL.Path, "/echo/header"):

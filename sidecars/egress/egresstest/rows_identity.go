@@ -35,9 +35,9 @@ func (s Scene) plain() []Attack {
 		s.plainly(row("a host with a credential", "/ok/in-the-clear", "plain_http_refused"), "http://"+s.at(Allowed)+"/ok/in-the-clear", s.at(Allowed), request{method: "GET"}),
 		s.plainly(row("https in the clear", "/ok/in-the-clear", "scheme_not_supported"), "https://"+at+"/ok/in-the-clear", at, request{method: "GET"}),
 	}
-	clear := s.tunnelled(row("plain HTTP in a tunnel", "/ok/in-the-clear", "plaintext_in_tunnel"), Allowed, request{method: "GET"}.head("/ok/in-the-clear", s.at(Allowed)))
-	clear.SNI = ""
-	all = append(all, clear)
+	naked := s.tunnelled(row("plain HTTP in a tunnel", "/ok/in-the-clear", "plaintext_in_tunnel"), Allowed, request{method: "GET"}.head("/ok/in-the-clear", s.at(Allowed)))
+	naked.SNI = ""
+	all = append(all, naked)
 	return append(all, s.all(Attack{Row: "H16", Name: "a host in no route", Reasons: []string{"host_not_allowed"}}, Evil, request{method: "GET", path: "/"})...)
 }
 
@@ -74,21 +74,20 @@ func (s Scene) collect(name, target, host, sni string) Attack {
 	}
 }
 
-// hellos are H12. The mark is passed on where nobody reads handshakes.
+// hellos are H12. Their mark is passed on where nobody reads handshakes.
 func (s Scene) hellos() []Attack {
-	const mark = "leak-of-a-handshake"
 	var all []Attack
 	for name, hello := range map[string][]byte{
-		"no SNI":                        clientHello(mark),
-		"an empty SNI":                  clientHello(mark, serverNames("")),
-		"two names":                     clientHello(mark, serverNames(Allowed, Evil)),
-		"two SNI extensions":            clientHello(mark, serverNames(Allowed), serverNames(Evil)),
-		"an address as SNI":             clientHello(mark, serverNames(s.EvilIP.String())),
-		"NUL in the SNI":                clientHello(mark, serverNames(Allowed+"\x00."+Evil)),
-		"ECH under another public name": clientHello(mark, serverNames("public."+Evil), extension{echExtension, make([]byte, 64)}),
+		"no SNI":                        clientHello(),
+		"an empty SNI":                  clientHello(serverNames("")),
+		"two names":                     clientHello(serverNames(Allowed, Evil)),
+		"two SNI extensions":            clientHello(serverNames(Allowed), serverNames(Evil)),
+		"an address as SNI":             clientHello(serverNames(s.EvilIP.String())),
+		"NUL in the SNI":                clientHello(serverNames(Allowed + "\x00." + Evil)),
+		"ECH under another public name": clientHello(serverNames("public."+Evil), extension{echExtension, make([]byte, 64)}),
 	} {
 		all = append(all, Attack{
-			Row: "H12", Name: name, Connect: s.connect(Allowed), Hello: hello, Forbidden: mark,
+			Row: "H12", Name: name, Connect: s.connect(Allowed), Hello: hello, Forbidden: helloMark,
 			Reasons: []string{"sni_missing", "sni_mismatch", "client_tls_failed"},
 		})
 	}

@@ -102,6 +102,30 @@ func (s Scene) upgrades() []Attack {
 		s.tunnelled(behind, Allowed, shake+"GET /smuggled HTTP/1.1\r\nHost: "+s.at(Allowed)+"\r\n\r\n"))
 }
 
+// sockets are P5: frames with a secret behind an allowed handshake. Their mask is
+// zeros, so that a proxy which does not look passes them on as they are.
+func (s Scene) sockets() []Attack {
+	frame := func(first byte, text string) string {
+		return string([]byte{first, 0x80 | byte(len(text)), 0, 0, 0, 0}) + text //nolint:gosec // it is short
+	}
+	half := len(s.Known) / 2
+	shake := "GET /ok/socket HTTP/1.1\r\nHost: " + s.at(Open) + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+	var all []Attack
+	for _, f := range []struct{ name, frames, forbidden, reason string }{
+		{"a text", frame(0x81, "it is "+s.Known), s.Known, "secret_in_message"},
+		{"binary", frame(0x82, "\x00\xff"+s.Known), s.Known, "secret_in_message"},
+		{"a ping", frame(0x89, s.Known), s.Known, "secret_in_message"},
+		{"fragments", frame(0x01, s.Known[:half]) + frame(0x80, s.Known[half:]), s.Known[half:], "secret_in_message"},
+		{"compressed", frame(0xc1, "any"), "\xc1\x83", "frame_malformed"},
+		{"no frames", "SSH-2.0-OpenSSH_9.9\r\n", "SSH-2.0", "frame_malformed"},
+	} {
+		a := Attack{Row: "P5", Name: f.name, Reasons: []string{f.reason}, Forbidden: f.forbidden, NeedsOrigin: true}
+		all = append(all, s.tunnelled(a, Open, shake+f.frames))
+	}
+	return all
+}
+
 // messages are P6 to P9: what is said in allowed requests.
 func (s Scene) messages() []Attack {
 	all := s.all(Attack{Row: "P6", Name: "a redirect to another host", NeedsOrigin: true}, Allowed, request{method: "GET", path: "/ok/redirect/" + s.at(Evil)})
@@ -115,7 +139,7 @@ func (s Scene) messages() []Attack {
 	all = append(all, s.tunnelled(trailer, Open, "POST /ok/trailer HTTP/1.1\r\nHost: "+s.at(Open)+
 		"\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n1\r\nx\r\n0\r\nX-Sum: "+s.Known+"\r\n\r\n"))
 	for _, b := range []struct{ name, kind, body string }{
-		{"gRPC", "application/grpc", "\x00\x00\x00\x00" + string(rune(len(s.Known)+2)) + "\x0a" + string(rune(len(s.Known))) + s.Known},
+		{"gRPC", "application/grpc", "\x00\x00\x00" + string(sized([]byte(s.Known)))},
 		{"GraphQL", "application/json", `{"query":"query($v:String!){a:node(id:$v){id}}","variables":{"v":"` + s.Known + `"}}`},
 		{"JSON-RPC batch", "application/json", `[{"jsonrpc":"2.0","id":1,"method":"a"},{"jsonrpc":"2.0","id":2,"method":"b","params":["` + s.Known + `"]}]`},
 		{"MCP tools/call", "application/json", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"save","arguments":{"text":"` + s.Known + `"}}}`},
