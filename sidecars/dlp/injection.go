@@ -57,7 +57,7 @@ func phrases() []phrase {
 		}},
 		{"run this", 25, 12, []string{"run|execute", "the following|this", "command|script|code", "immediately|before continuing|before you continue|first|without asking|in your terminal|in your shell"}},
 		// Other languages lose the letters that are not ASCII's, as they are read here.
-		{"override", 60, 14, []string{"ignoriere|vergiss|missachte", "vorherig|bisherig|obig|frher|frueher|vorangegangen", "anweisung|instruktion|regeln|befehle|vorgaben"}}, //nolint:misspell // German
+		{"override", 60, 14, []string{"ignoriere|vergiss|missachte", "vorherig|bisherig|obig|frher|frueher|vorangegangen", "anweisung|instruktion|regeln|befehle|vorgaben"}},                                                                           //nolint:misspell // German
 		{"override", 60, 14, []string{"ignora|olvida|omite|dimentica|ignore|ignorez|oublie|esquea|esqueca", "instruccion|instrues|instrucoes|istruzioni|instruction|consigne|reglas|regole", "anterior|previas|precedent|prcdent|antrieur|anterieur"}}, //nolint:misspell // Romance languages
 		// Between the parts may stand what JSON makes of an angle bracket.
 		{"template", 60, 5, []string{"imstart|startheaderid|beginoftext", "system|user|assistant|startheaderid"}},
