@@ -6,12 +6,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/bottle-mcp/bottle-mcp/backend"
+	"github.com/bottle-mcp/bottle-mcp/sidecars"
 	"github.com/bottle-mcp/bottle-mcp/sidecars/ledger"
 )
 
@@ -66,6 +68,56 @@ func TestLedgerEnds(t *testing.T) {
 	}
 	if end := ledgerOf(t, kept); !end.Stopped || end.Counts.Denied != live.Counts.Denied || end.Torn != 0 {
 		t.Errorf("of a bottle that was removed: %+v", end)
+	}
+}
+
+// pageOfRefusals are as many as fit into a page of memory, and more.
+const pageOfRefusals = 12
+
+// When the disk is full, a bottle says so and lets nothing out, unless it was told
+// to go on; when there is room again, it goes on.
+func TestLedgerOnFullDisk(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("a small disk takes root to mount")
+	}
+	for policy, want := range map[string]string{sidecars.OnFullRefuse: "audit_unavailable", sidecars.OnFullContinue: "host_not_allowed"} {
+		t.Run(policy, func(t *testing.T) {
+			disk := t.TempDir()
+			if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=2m"); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = unix.Unmount(disk, unix.MNT_DETACH) }) // after the bottle
+			b := New(Config{BottlesDir: disk, Owner: "test-" + t.Name()})
+			spec := sidecarSpec(t, b, "full")
+			spec.Config.Ledger = sidecars.LedgerPolicy{OnFull: policy}
+			startSidecar(t, b, spec)
+			startAgent(t, b, "full")
+			answers := func(reason string) func() bool {
+				return func() bool {
+					out, err := run(t, b, "full", "bash", "-c", strings.Replace(refusedRequest, "cat <&3 >/dev/null", `grep -m1 '"reason"' <&3`, 1))
+					return err == nil && strings.Contains(out, reason)
+				}
+			}
+			eventually(t, "the request to be refused by the policy", answers("host_not_allowed"))
+			filler := filepath.Join(disk, "filler")
+			if err := os.WriteFile(filler, make([]byte, 4<<20), 0o600); err == nil {
+				t.Fatal("the disk is not full")
+			}
+			// What is left of the ledger's last page may still be written.
+			for range pageOfRefusals {
+				if !answers("")() {
+					t.Fatal("the proxy does not answer")
+				}
+			}
+			eventually(t, "the answer on a full disk to be "+want, answers(want))
+			if err := os.Remove(filler); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the request to be refused by the policy again", answers("host_not_allowed"))
+			if r := ledgerOf(t, keepLedger(t, b, "full")); r.Stopped || r.Counts.Denied == 0 {
+				t.Errorf("%+v", r)
+			}
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -289,6 +290,57 @@ func TestUpstreamCertificate(t *testing.T) {
 	b.stop()
 	if reached {
 		t.Error("the request was sent")
+	}
+}
+
+// A server that wants a client's certificate is told apart from one whose TLS is
+// broken, and one that can do without it is used.
+func TestClientCertificates(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		auth  tls.ClientAuthType
+		most  uint16
+		fails bool
+	}{
+		{"asked for, TLS 1.3", tls.RequestClientCert, tls.VersionTLS13, false},
+		{"asked for, TLS 1.2", tls.VerifyClientCertIfGiven, tls.VersionTLS12, false},
+		{"required, TLS 1.3", tls.RequireAnyClientCert, tls.VersionTLS13, true},
+		{"required, TLS 1.2", tls.RequireAndVerifyClientCert, tls.VersionTLS12, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBed(t, func(b *bed, _ *bedConfig) {
+				b.secure.TLS.ClientAuth, b.secure.TLS.MaxVersion = tt.auth, tt.most
+			})
+			for _, h2 := range []bool{false, true} {
+				resp, _ := fetch(t, b.client(h2), get(t, b.secureURL("allowed.test", "/")))
+				if !tt.fails {
+					if resp.StatusCode != http.StatusOK {
+						t.Errorf("over HTTP/%d: %s", resp.ProtoMajor, resp.Status)
+					}
+					continue
+				}
+				refused(t, resp, http.StatusBadGateway, reasonClientCert)
+			}
+		})
+	}
+}
+
+// TestOldTLSUpstream: nothing below TLS 1.2 is spoken.
+func TestOldTLSUpstream(t *testing.T) {
+	for version, works := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
+		t.Run(tls.VersionName(version), func(t *testing.T) {
+			b := newBed(t, func(b *bed, _ *bedConfig) {
+				b.secure.TLS.MinVersion, b.secure.TLS.MaxVersion = version, version
+			})
+			resp, _ := fetch(t, b.client(false), get(t, b.secureURL("allowed.test", "/")))
+			if works {
+				if resp.StatusCode != http.StatusOK {
+					t.Errorf("%s", resp.Status)
+				}
+				return
+			}
+			refused(t, resp, http.StatusBadGateway, reasonUpstreamTLS)
+		})
 	}
 }
 

@@ -172,6 +172,23 @@ func TestSecretsStay(t *testing.T) {
 			body("--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"x\"\r\n\r\n" + token + "\r\n--b--\r\n")(r)
 			r.Header.Set("Content-Type", "multipart/form-data; boundary=b")
 		}, reasonSecretBody},
+		{"cut over parts of multipart", func(r *http.Request) {
+			part := func(text string) string {
+				return "--b\r\nContent-Disposition: form-data; name=\"f\"\r\n\r\n" + text + "\r\n"
+			}
+			body(part(testKnown[:12]) + part(testKnown[12:]) + "--b--\r\n")(r)
+			r.Header.Set("Content-Type", "multipart/form-data; boundary=b")
+		}, reasonSecretBody},
+		{"in the name of a part's file", func(r *http.Request) {
+			body("--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"" + token + "\"\r\n\r\nx\r\n--b--\r\n")(r)
+			r.Header.Set("Content-Type", "multipart/form-data; boundary=b")
+		}, reasonSecretBody},
+		{"in a gzip file of multipart", func(r *http.Request) {
+			body("--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"x.gz\"\r\n\r\n" + string(packed(t, "gzip", pad[:2000]+token)) + "\r\n--b--\r\n")(r)
+			r.Header.Set("Content-Type", "multipart/form-data; boundary=b")
+		}, reasonSecretBody},
+		{"gzip in base64 in JSON", body(`{"file": "` + base64.StdEncoding.EncodeToString(packed(t, "gzip", "a note: "+token+" and more")) + `"}`), reasonSecretBody},
+		{"gzip in base64, encoded gzip", encode("gzip", `{"file": "`+base64.StdEncoding.EncodeToString(packed(t, "gzip", "a note: "+token+" and more"))+`"}`), reasonSecretBody},
 		{"gzip", encode("gzip", pad+token), reasonSecretBody},
 		{"deflate", encode("deflate", pad+token), reasonSecretBody},
 		{"deflate without a head", encode("raw deflate", pad+token), reasonSecretBody},

@@ -28,6 +28,7 @@ type exchange struct {
 	silent   bool         // no line of its own in the log
 	recorded bool         // the decision is in the log already
 	watch    *watchdog
+	certWish atomic.Bool // the server asked for a client's certificate
 
 	// What allowed it: set by admit.
 	gen     *generation

@@ -110,6 +110,7 @@ func (ex *exchange) outgoing(a ask, to *route) *http.Request {
 // in a goroutine of the transport that outlives the call.
 func (ex *exchange) roundTrip(ctx context.Context, out *http.Request) (*http.Response, error) {
 	transport := ex.gen.transport(ex.r.ProtoMajor == 2)
+	ctx = context.WithValue(ctx, certWish{}, &ex.certWish)
 	if ex.r.ProtoAtLeast(1, 1) {
 		hook := &earlyHook{ex: ex}
 		defer hook.end()

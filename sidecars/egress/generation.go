@@ -50,7 +50,7 @@ func (p *Proxy) newTransport(t *table, h2 bool) *http.Transport {
 	return &http.Transport{
 		Proxy:                  nil,
 		DialContext:            p.out.dialFor(t),
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: p.roots},
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: p.roots, GetClientCertificate: noCertificate},
 		TLSHandshakeTimeout:    p.limits.Handshake,
 		DisableCompression:     true, // lengths and ETags stay those of the server
 		MaxIdleConns:           idleUpstream,

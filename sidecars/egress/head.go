@@ -120,20 +120,8 @@ func isMethod(s string) bool {
 
 // checkTarget covers everything but the host in it.
 func checkTarget(method, target string) *refusal {
-	for _, c := range []byte(target) {
-		if c <= ' ' || c >= 0x7f || c == '#' || c == '\\' {
-			return malformed(reasonTarget, "The request target holds a character that must be percent-encoded.")
-		}
-	}
-	for rest := untilAny(target, "?"); ; {
-		_, after, ok := strings.Cut(rest, "%")
-		if !ok {
-			break
-		}
-		if len(after) < 2 || !isHex(after[0]) || !isHex(after[1]) {
-			return malformed(reasonTarget, "The path holds a percent sign that begins no escape.")
-		}
-		rest = after[2:]
+	if err := policy.CheckTarget(target); err != nil {
+		return malformed(reasonTarget, "The request's first line is refused: "+err.Error()+".")
 	}
 	switch {
 	case method == http.MethodConnect:

@@ -53,6 +53,7 @@ const (
 	reasonResolve         = "name_not_resolved"
 	reasonUpstreamTLS     = "upstream_tls_failed"
 	reasonUpstreamCert    = "upstream_certificate_invalid"
+	reasonClientCert      = "client_certificate_required"
 	reasonUpstreamDown    = "upstream_unreachable"
 	reasonUpstreamTimeout = "upstream_timeout"
 	reasonUpstreamFailed  = "upstream_failed"

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -22,8 +23,34 @@ func (ex *exchange) failed(err error) {
 		ex.d.Status = statusClientGone
 		ex.abort()
 	default:
-		ex.refuse(whyFailed(err))
+		ex.refuse(ex.whyFailed(err))
 	}
+}
+
+// certWish is the key under which a request's context says where to note that the
+// server asked for a client's certificate.
+type certWish struct{}
+
+// noCertificate answers a server that asks for a client's certificate: there is
+// none. Many servers ask and do without, so that alone is no failure.
+func noCertificate(asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	if wish, ok := asked.Context().Value(certWish{}).(*atomic.Bool); ok {
+		wish.Store(true)
+	}
+	return &tls.Certificate{}, nil
+}
+
+// whyFailed tells the failure of a server that wants a certificate from others.
+func (ex *exchange) whyFailed(err error) *refusal {
+	no := whyFailed(err)
+	// A server that refuses the handshake for it says so in ways of its own, or
+	// just closes the connection.
+	if required := strings.Contains(err.Error(), "tls: certificate required"); required ||
+		ex.certWish.Load() && (no.Reason == reasonUpstreamTLS || no.Reason == reasonUpstreamFailed) {
+		no = upstreamRefusal(http.StatusBadGateway, reasonClientCert, "The server wants a certificate from its clients, and the proxy has none to show.")
+		no.Ask = "Such a server cannot be used from a bottle: the proxy opens the connection itself, and puts on credentials that go into a header."
+	}
+	return no
 }
 
 // idle is the reason of an exchange on which nothing moves.

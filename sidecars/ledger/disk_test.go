@@ -28,10 +28,16 @@ func TestDiskFull(t *testing.T) {
 			if took := time.Since(begin); l.Healthy() || took > addWait/2 {
 				t.Fatalf("healthy %v after %s", l.Healthy(), took)
 			}
+			for range 8 { // nobody waits for what is known to fail
+				l.AddNow(decision(1))
+			}
+			if took := time.Since(begin); took > 3*addWait {
+				t.Errorf("refusals on a full disk took %s", took)
+			}
 			for i := range 2 * queueLength { // more than may wait
 				l.Add(decision(i))
 			}
-			if took := time.Since(begin); took > 2*addWait {
+			if took := time.Since(begin); took > 4*addWait {
 				t.Errorf("adding what cannot be written took %s", took)
 			}
 			f.fail.Store(false)

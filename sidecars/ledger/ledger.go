@@ -154,7 +154,8 @@ func (l *Ledger) Healthy() bool {
 func (l *Ledger) Add(d sidecars.Decision) { l.enqueue(item{d: d}) }
 
 // AddNow is Add, and waits until the line is written: who learns of a refusal
-// finds its record. It waits no longer than a second.
+// finds its record. It waits no longer than a second, and not at all while nothing
+// can be written: the line then comes when it can.
 func (l *Ledger) AddNow(d sidecars.Decision) { l.enqueueNow(item{d: d}) }
 
 // Begin records that an allowed exchange goes on. d names it.
@@ -171,7 +172,7 @@ func (l *Ledger) Policy(digest string) { l.enqueueNow(item{kind: TypePolicy, pol
 
 func (l *Ledger) enqueueNow(e item) {
 	e.written = make(chan struct{})
-	if !l.enqueue(e) || !l.running() {
+	if !l.enqueue(e) || !l.running() || l.failed.Load() {
 		return
 	}
 	timer := time.NewTimer(addWait)

@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// checkTarget refuses what the proxy refuses unread: what cannot stand in a
-// request's first line.
-func checkTarget(target string) error {
+// CheckTarget reports why a path with its query, or a whole URL, cannot stand in a
+// request's first line. What it refuses, the proxy refuses unread.
+func CheckTarget(target string) error {
 	for _, c := range []byte(target) {
-		if c <= ' ' || c >= 0x7f || c == '\\' {
+		if c <= ' ' || c >= 0x7f || c == '#' || c == '\\' {
 			return errors.New("the URL holds a character that must be percent-encoded")
 		}
 	}
@@ -45,7 +45,7 @@ func RequestFor(method, rawURL string) (Request, error) {
 	if err != nil {
 		return Request{}, fmt.Errorf("the URL's host: %w", err)
 	}
-	if err := checkTarget(path); err != nil {
+	if err := CheckTarget(path); err != nil {
 		return Request{}, err
 	}
 	path, query, _ := strings.Cut(path, "?")
