@@ -43,6 +43,8 @@ type matrix struct {
 	origin *matrixOrigin
 	url    string
 	upload []byte
+	// planted is a secret that the manifest takes from the host.
+	planted string
 }
 
 // TestMatrix lets every client make every kind of request from a bottle, in the
@@ -101,14 +103,15 @@ func newMatrix(t *testing.T) *matrix {
 	if _, err := rand.Read(planted); err != nil {
 		t.Fatal(err)
 	}
-	s := m.operate(t, port, hex.EncodeToString(planted))
+	m.planted = hex.EncodeToString(planted)
+	s := m.operate(t, port)
 	m.bottle = s.launch(t, provision.LaunchRequest{Bottles: []string{"matrix"}, ID: "matrix", Workspace: s.workspace})
 	m.sh(t, `printf 'a note with %s in it\n' "$PLANTED" >/tmp/secret`)
 	return m
 }
 
 // operate writes the operator's manifest and workspace.
-func (m *matrix) operate(t *testing.T, port int, planted string) *suite {
+func (m *matrix) operate(t *testing.T, port int) *suite {
 	t.Helper()
 	home := t.TempDir()
 	s := &suite{home: home, workspace: filepath.Join(home, "project")}
@@ -137,7 +140,7 @@ func (m *matrix) operate(t *testing.T, port int, planted string) *suite {
 		Backends: []backend.Backend{s.recorder}, Backend: s.Backend.Name(), State: store,
 		ManifestHome: filepath.Join(home, ".bot-bottle"), WorkspaceRoots: []string{s.workspace},
 		LookupEnv: func(name string) (string, bool) {
-			value, ok := map[string]string{"ORIGIN_TOKEN": OriginToken, "PLANTED": planted, "HOME": home}[name]
+			value, ok := map[string]string{"ORIGIN_TOKEN": OriginToken, "PLANTED": m.planted, "HOME": home}[name]
 			return value, ok
 		},
 	})
@@ -190,6 +193,8 @@ func (m *matrix) line(tag, cell string) string {
 		method, body = "POST", map[string]string{"upload": "upload", "secret": "/tmp/secret"}[cell]
 	case "ws":
 		op, method = cell, message
+	case "ws-secret":
+		op, method = "ws", m.planted
 	default:
 		op = cell
 	}
@@ -259,9 +264,25 @@ func (m *matrix) judge(t *testing.T, c matrixClient, cell, answer string) {
 		}
 		return
 	}
+	if cell == "ws-secret" {
+		m.cutMessage(t, path, answer)
+		return
+	}
 	m.arrival(t, path, cell)
 	if want := m.answers(cell); answer != want {
 		t.Errorf("%s: answer %q, want %q", cell, answer, want)
+	}
+}
+
+// cutMessage demands that a WebSocket was opened and its one message, a secret,
+// did not arrive.
+func (m *matrix) cutMessage(t *testing.T, path, answer string) {
+	t.Helper()
+	m.refused(t, sidecars.Decision{Host: originName, Path: path, Reason: "secret_in_message"})
+	var seen []visit
+	m.soon(func() bool { seen = m.origin.under(path); return len(seen) > 0 })
+	if len(seen) != 1 || seen[0].Bytes > 0 || !strings.HasPrefix(answer, "error") {
+		t.Errorf("ws-secret: answer %s; the origin saw %+v, want one handshake and no message", answer, seen)
 	}
 }
 

@@ -37,9 +37,10 @@ func (c matrixClient) tag() string { return Client{Name: c.name}.Tag("")[:len(c.
 
 // matrixClients is the matrix of docs/linux.md.
 func matrixClients() []matrixClient {
+	const blindWebSocket = "its WebSocket asks no proxy"
 	node := installed + "/node/bin/node"
 	stream := []string{"download", "cancel", "sse"}
-	web, trailers := slices.Concat(stream, []string{"ws"}), slices.Concat(stream, []string{"trailers"})
+	web, trailers := slices.Concat(stream, []string{"ws", "ws-secret"}), slices.Concat(stream, []string{"trailers"})
 	python := func(name, module string, more ...string) matrixClient {
 		return matrixClient{name: name, ci: true, need: "/usr/bin/python3 -c 'import " + module + "'", drive: "/usr/bin/python3 drive.py " + name, more: more}
 	}
@@ -56,7 +57,7 @@ func matrixClients() []matrixClient {
 		},
 		{name: "deno", ci: true, need: "test -x " + installed + "/deno/deno", drive: installed + "/deno/deno run -A --no-config drive.mjs fetch", more: web},
 		{name: "bun", ci: true, need: "test -x " + installed + "/bun/bin/bun.exe", drive: installed + "/bun/bin/bun.exe drive.mjs fetch", more: web,
-			limits: map[string]string{"ws": "its WebSocket asks no proxy"}},
+			limits: map[string]string{"ws": blindWebSocket, "ws-secret": blindWebSocket}},
 		python("urllib", "urllib.request", stream...),
 		python("requests", "requests", stream...),
 		python("httpx", "httpx", stream...),

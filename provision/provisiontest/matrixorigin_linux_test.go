@@ -2,6 +2,7 @@ package provisiontest
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
@@ -109,9 +110,9 @@ func (o *matrixOrigin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "sse-ack":
 		o.add(v)
 		close(o.ack(strings.TrimSuffix(r.URL.Path, "-ack")))
-	case "ws":
+	case "ws", "ws-secret":
+		v.Bytes = echo(w, r)
 		o.add(v)
-		echo(w, r)
 	case "trailers":
 		o.add(v)
 		w.Header().Set("Trailer", "Grpc-Status")
@@ -145,17 +146,20 @@ func (o *matrixOrigin) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// echo sends one WebSocket message back.
-func echo(w http.ResponseWriter, r *http.Request) {
+// echo sends one WebSocket message back, and returns how many bytes it had.
+func echo(w http.ResponseWriter, r *http.Request) int64 {
 	c, err := websocket.Accept(w, r, nil)
 	if err != nil {
-		return
+		return 0
 	}
 	defer func() { _ = c.CloseNow() }()
-	kind, data, err := c.Read(r.Context())
-	if err == nil && c.Write(r.Context(), kind, data) == nil {
+	ctx, cancel := context.WithTimeout(r.Context(), ackTime)
+	defer cancel()
+	kind, data, err := c.Read(ctx)
+	if err == nil && c.Write(ctx, kind, data) == nil {
 		_ = c.Close(websocket.StatusNormalClosure, "")
 	}
+	return int64(len(data))
 }
 
 // pattern is text without end that holds nothing a scanner looks for.

@@ -63,6 +63,7 @@ const byFetch = {
       const ws = new WebSocket(url.replace('https:', 'wss:'));
       ws.onopen = () => ws.send(method);
       ws.onmessage = e => { resolve(e.data); ws.close(); };
+      ws.onclose = e => reject(new Error(`closed with ${e.code}`));
       ws.onerror = e => reject(new Error(e.message || String(e.error?.message ?? 'WebSocket failed')));
     });
   },
