@@ -25,6 +25,7 @@ const (
 	idleUpstream    = 256 // and to all of them
 	upstreamKeep    = time.Minute
 	maxResponseHead = 256 << 10
+	maxUnread       = 256 << 10       // of request bodies, on one HTTP/2 connection
 	continueWait    = 2 * time.Second // for an upstream that ignores Expect
 )
 
@@ -153,8 +154,14 @@ func (p *Proxy) newServer() *http.Server {
 		MaxHeaderBytes:               p.limits.HeadBytes,
 		DisableGeneralOptionsHandler: true,
 		Protocols:                    protocols,
-		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
-		ConnContext:                  withSession,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          maxStreams,
+			MaxReceiveBufferPerConnection: maxUnread,
+			MaxReceiveBufferPerStream:     maxUnread,
+			// A client that reads nothing would hold its connection for good.
+			WriteByteTimeout: p.limits.Idle,
+		},
+		ConnContext: withSession,
 		// What net/http would print holds nothing the journal does not, and
 		// may quote what the guest sent.
 		ErrorLog: log.New(io.Discard, "", 0),
