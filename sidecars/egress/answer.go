@@ -20,9 +20,6 @@ func (ex *exchange) judgeAnswer(resp *http.Response) *refusal {
 		}
 		ex.scrubHeader(resp.Header)
 	}
-	if r.scans.blocks && resp.StatusCode == http.StatusSwitchingProtocols {
-		return badAnswer(reasonUnreadable, "The messages of a WebSocket are not read for instructions to a model, and this route's answers must be.").withRule(r.rule)
-	}
 	if rules := r.response; rules != nil {
 		if no := judgeType(rules, resp, ex.r.Method); no != nil {
 			return no.withRule(r.rule)

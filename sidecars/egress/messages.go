@@ -77,21 +77,28 @@ func (ex *exchange) newInboundMessages(f *frames) *inboundMessages {
 }
 
 func (m *inboundMessages) write(plain []byte) (int64, *refusal) {
-	if m.injection != nil && m.frames.reader.text {
-		m.listen(plain)
+	listens := m.injection != nil && m.frames.reader.text
+	if listens {
+		if no := m.listen(plain); no != nil {
+			return 0, no
+		}
 	}
 	if m.echo == nil {
 		m.at += int64(len(plain))
-		return m.at, nil
+	} else {
+		m.put(m.echo.Write(plain))
 	}
-	m.put(m.echo.Write(plain))
+	if listens && m.ex.route.scans.blocks {
+		return max(0, m.at-heldBack), nil // until the message is whole
+	}
 	return m.at, nil
 }
 
-func (m *inboundMessages) listen(plain []byte) {
+func (m *inboundMessages) listen(plain []byte) *refusal {
 	if found := m.injection.Write(plain); len(found) > 0 {
-		m.ex.scan.warn(found)
+		return m.ex.judgeInjection(found)
 	}
+	return nil
 }
 
 func (m *inboundMessages) put(text []byte) {
@@ -111,7 +118,9 @@ func (m *inboundMessages) end() *refusal {
 		m.put(m.echo.Close())
 	}
 	if m.injection != nil {
-		m.listen([]byte{'\n'}) // the last word of a message ends with it
+		if no := m.listen([]byte{'\n'}); no != nil { // the last word of a message ends with it
+			return no
+		}
 	}
 	m.at = 0
 	return nil

@@ -120,17 +120,19 @@ func (g *injectionGate) end() ([]byte, *refusal) {
 	return g.buf[g.gone:], nil
 }
 
-// judge blocks what weighs and notes the rest.
-func (g *injectionGate) judge(all []dlp.Finding) *refusal {
+func (g *injectionGate) judge(all []dlp.Finding) *refusal { return g.ex.judgeInjection(all) }
+
+// judgeInjection blocks what weighs, where the route says so, and notes the rest.
+func (ex *exchange) judgeInjection(all []dlp.Finding) *refusal {
 	for _, f := range all {
-		if f.Level >= dlp.Act {
+		if f.Level >= dlp.Act && ex.route.scans.blocks {
 			no := badAnswer(reasonInjected, "The answer tries to instruct a model ("+foundOf(f).words()+"); it was not passed on.")
 			no.Found = []found{foundOf(f)}
 			no.Ask = "Do without this page. If it is harmless, ask the operator to change dlp.inbound_on_match of this route in the bottle's manifest."
-			return no.withRule(g.ex.route.rule)
+			return no.withRule(ex.route.rule)
 		}
 	}
-	g.ex.scan.warn(all)
+	ex.scan.warn(all)
 	return nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/coder/websocket"
+
 	"github.com/bottle-mcp/bottle-mcp/sidecars"
 )
 
@@ -161,11 +163,33 @@ func TestInjectionInEvents(t *testing.T) {
 	}
 }
 
-// A WebSocket's messages are not read for instructions, so a route that wants its
-// answers read has none.
-func TestInjectionAndWebSockets(t *testing.T) {
+// TestInjectionInMessages: a WebSocket message that attacks ends the tunnel where
+// the route blocks, and is reported where it does not.
+func TestInjectionInMessages(t *testing.T) {
 	b := injectionBed(t, socketEcho)
-	open := b.tunnel("other.test", "other.test")
-	open.send("GET / HTTP/1.1\r\nHost: " + b.target("other.test") + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
-	refused(t, open.response("GET"), http.StatusForbidden, reasonUnreadable)
+	say := func(host, text string) (string, error) {
+		conn := b.dialSocket(t, "wss://"+b.target(host)+"/")
+		defer conn.CloseNow()
+		check(t, conn.Write(t.Context(), websocket.MessageText, []byte(text)))
+		_, answer, err := conn.Read(t.Context())
+		return string(answer), err
+	}
+	long := strings.Repeat("A long and harmless line of text. ", 1000)
+	for _, text := range []string{"hello", suspicion, long} {
+		if got, err := say("other.test", text); err != nil || got != text {
+			t.Errorf("%d bytes: got %d, %v", len(text), len(got), err)
+		}
+	}
+	for _, text := range []string{attack, long + attack} {
+		if got, err := say("other.test", text); err == nil || strings.Contains(got, "ignore") {
+			t.Errorf("an attack passes: %d bytes, %v", len(got), err)
+		}
+		if got, err := say("allowed.test", text); err != nil || got != text {
+			t.Errorf("control: got %d bytes, %v", len(got), err)
+		}
+	}
+	if d := b.loggedReason(reasonInjected); d.Verdict != sidecars.Deny || d.Rule != "other.test" {
+		t.Errorf("decision %+v", d)
+	}
+	b.logged("the report", func(d sidecars.Decision) bool { return d.Reason == reasonInjection && d.Rule == "allowed.test" })
 }
