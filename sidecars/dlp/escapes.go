@@ -69,7 +69,13 @@ func (e *escapeReader) advance(v *view) {
 	}
 	for to := v.base + int64(len(v.buf)); e.at < to; {
 		b := v.buf[e.at-v.base]
-		if e.n == 0 && (b == '%' || b == '\\') {
+		if b == '%' && e.n == 0 {
+			if n := e.percents(v.buf[e.at-v.base : to-v.base]); n > 0 {
+				e.at += int64(n)
+				e.fill()
+				continue
+			}
+		} else if b == '\\' && e.n == 0 {
 			if c, n := wholeEscape(v.buf[e.at-v.base : to-v.base]); n > 0 {
 				e.emit(c)
 				e.at += int64(n)
@@ -131,26 +137,31 @@ func (e *escapeReader) spill() {
 	e.n = 0
 }
 
-// wholeEscape reads the two most frequent escapes where they are complete.
-// Others are read byte by byte.
+// percents reads complete escapes of the most frequent kind, one behind another,
+// and returns how many bytes those were.
+func (e *escapeReader) percents(b []byte) int {
+	out, n := e.out, 0
+	for len(b)-n >= 3 && b[n] == '%' && len(out) < outSize && hexDigit(b[n+1]) && hexDigit(b[n+2]) {
+		out = append(out, hexValue(b[n+1])<<4|hexValue(b[n+2]))
+		n += 3
+	}
+	e.out = out
+	return n
+}
+
+// wholeEscape reads the second most frequent kind, where it is complete. Others
+// are read byte by byte.
 func wholeEscape(b []byte) (r rune, n int) {
-	switch {
-	case len(b) >= 3 && b[0] == '%':
-		n = 3
-		b = b[1:3]
-	case len(b) >= 6 && b[1] == 'u' && b[0] == '\\':
-		n = 6
-		b = b[2:6]
-	default:
+	if len(b) < 6 || b[1] != 'u' || b[0] != '\\' {
 		return 0, 0
 	}
-	for _, c := range b {
+	for _, c := range b[2:6] {
 		if !hexDigit(c) {
 			return 0, 0
 		}
 		r = r<<4 | rune(hexValue(c))
 	}
-	return r, n
+	return r, 6
 }
 
 // emit appends a character: as a byte where it is one, else as UTF-8.

@@ -131,7 +131,10 @@ func (r *fieldReader) json(v *view) {
 		return
 	}
 	if r.ended {
-		space := len(rest) - len(bytes.TrimLeft(rest, " \t\r\n"))
+		space := 0
+		for space < len(rest) && (rest[space] == ' ' || rest[space] == '\n' || rest[space] == '\t' || rest[space] == '\r') {
+			space++
+		}
 		if space < len(rest) {
 			if r.ended = false; rest[space] == ':' {
 				r.state = r.before
