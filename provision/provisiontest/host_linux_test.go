@@ -92,16 +92,21 @@ func routeTo(name string, port int) string {
 // namespace, and returns the port.
 func serveHere(t *testing.T, site http.Handler) int {
 	t.Helper()
-	// The sidecar is to find nothing of this host's.
-	for _, name := range []string{"SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "SSL_CERT_DIR"} {
-		if err := os.Unsetenv(name); err != nil {
-			t.Fatal(err)
-		}
-	}
+	quiet(t)
 	for _, args := range [][]string{{"link", "set", "lo", "up"}, {"addr", "add", originAddr + "/32", "dev", "lo"}} {
 		if out, err := exec.CommandContext(t.Context(), "ip", args...).CombinedOutput(); err != nil {
 			t.Fatalf("ip %v: %v: %s", args, err, out)
 		}
 	}
 	return serveOrigin(t, site)
+}
+
+// quiet lets the sidecar find nothing of this host's.
+func quiet(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "SSL_CERT_DIR"} {
+		if err := os.Unsetenv(name); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

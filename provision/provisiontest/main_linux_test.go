@@ -1,6 +1,7 @@
 package provisiontest
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/bottle-mcp/bottle-mcp/backend/linux"
 	"github.com/bottle-mcp/bottle-mcp/evals/applecontainer/world"
+	"github.com/bottle-mcp/bottle-mcp/sidecars/egress/egresstest"
 )
 
 // init keeps the main goroutine on the main thread, as it is where the product
@@ -33,8 +35,14 @@ func TestMain(m *testing.M) {
 	if len(args) == 1 && args[0] == "drive" {
 		os.Exit(drive(os.Stdin, os.Stdout))
 	}
+	if len(args) == 1 && args[0] == redTeamVerb {
+		os.Exit(egresstest.ProbeMain(context.Background(), os.Stdin, os.Stdout, os.Stderr))
+	}
 	os.Exit(world.TestMain(m.Run, world.Options{}))
 }
+
+// redTeamVerb makes the test program the red team's probe.
+const redTeamVerb = "redteam"
 
 // fetch is a Go program with net/http as it comes.
 func fetch(url string) int {

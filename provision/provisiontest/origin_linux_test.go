@@ -76,16 +76,22 @@ func serveOrigin(t *testing.T, site http.Handler) int {
 		t.Fatal(err)
 	}
 	over(t, "/etc/hosts", "127.0.0.1 localhost\n"+originAddr+" "+originName+" "+controlName+"\n")
-	for _, bundle := range []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"} {
-		if info, err := os.Stat(bundle); err == nil && info.Mode().IsRegular() {
-			over(t, bundle, string(cert))
-		}
-	}
+	trustOnly(t, string(cert))
 	at, ok := srv.Listener.Addr().(*net.TCPAddr)
 	if !ok {
 		t.Fatal("no TCP address")
 	}
 	return at.Port
+}
+
+// trustOnly replaces the roots of this mount namespace.
+func trustOnly(t *testing.T, roots string) {
+	t.Helper()
+	for _, bundle := range []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"} {
+		if info, err := os.Stat(bundle); err == nil && info.Mode().IsRegular() {
+			over(t, bundle, roots)
+		}
+	}
 }
 
 // over lets path show content in this mount namespace.

@@ -54,6 +54,9 @@ type Request struct {
 // this suite it is none anywhere else.
 const OriginToken = "real-credential-5f2c9"
 
+// knownSecret is what a manifest puts into a guest.
+const knownSecret = "kn0wn-V4lue-of-the-manifest"
+
 // Credentials of the operator's own log-in, and what an agent sends by itself.
 const (
 	loginToken   = "login-credential-7c1d4"
@@ -111,7 +114,7 @@ func newSuite(t *testing.T, bed Bed) *suite {
 		Backends: []backend.Backend{s.recorder}, Backend: bed.Backend.Name(), State: bed.Store, Canary: bed.Canary,
 		ManifestHome: filepath.Join(home, ".bot-bottle"), WorkspaceRoots: []string{s.workspace},
 		LookupEnv: func(name string) (string, bool) {
-			value, ok := map[string]string{"ORIGIN_TOKEN": OriginToken, "HOME": home}[name]
+			value, ok := map[string]string{"ORIGIN_TOKEN": OriginToken, "DB_PASSWORD": knownSecret, "HOME": home}[name]
 			return value, ok
 		},
 	})

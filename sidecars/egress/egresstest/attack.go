@@ -33,6 +33,8 @@ const (
 	// BadCertificate and OldTLS are allowed and have TLS that cannot be trusted.
 	BadCertificate = "badcert.test"
 	OldTLS         = "oldtls.test"
+	// Unscanned is allowed, and nobody looks at what goes there.
+	Unscanned = "off.test"
 	// Evil is the attacker's.
 	Evil = "evil.test"
 
@@ -58,7 +60,7 @@ type Scene struct {
 // Origins are the names that lead to the origin; every other one leads to the
 // sink.
 func Origins() []string {
-	return []string{Allowed, Open, Budgeted, Forge, Narrow, "any." + Wild, Bucket, BadCertificate, OldTLS}
+	return []string{Allowed, Open, Budgeted, Forge, Narrow, "any." + Wild, Bucket, BadCertificate, OldTLS, Unscanned}
 }
 
 // Sinks are names of the attacker that a resolver should know.
@@ -82,6 +84,7 @@ func (s Scene) Routes(private string) []sidecars.Route {
 		{Host: Inside},
 		{Host: BadCertificate},
 		{Host: OldTLS},
+		{Host: Unscanned, DLP: &sidecars.DLP{Outbound: []string{}}},
 	}
 	for i := range routes {
 		routes[i].Ports = []int{s.Port}

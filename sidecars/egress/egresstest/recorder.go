@@ -85,19 +85,20 @@ func (r *Recorder) Serve(l net.Listener) error {
 func (r *Recorder) serve(conn net.Conn) {
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(carryTime))
-	raw := bufio.NewReader(io.TeeReader(conn, recording{r}))
+	raw := bufio.NewReader(conn)
 	first, err := raw.Peek(1)
 	if err != nil {
 		return
 	}
 	link := net.Conn(&buffered{conn, raw})
-	in := raw
+	in := bufio.NewReader(io.TeeReader(raw, recording{r}))
 	if first[0] == 22 {
-		secure := tls.Server(link, r.config())
+		var greeting bytes.Buffer
+		secure := tls.Server(&buffered{conn, io.TeeReader(raw, &greeting)}, r.config())
 		ctx, cancel := context.WithTimeout(context.Background(), carryTime)
 		defer cancel()
 		if secure.HandshakeContext(ctx) != nil {
-			_, _ = io.Copy(io.Discard, io.LimitReader(raw, 1<<20))
+			r.note(0, greeting.Bytes())
 			return
 		}
 		link, in = secure, bufio.NewReader(io.TeeReader(secure, recording{r}))

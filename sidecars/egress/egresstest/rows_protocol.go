@@ -96,7 +96,7 @@ func (s Scene) upgrades() []Attack {
 	}
 	prior := Attack{Row: "P4", Name: "h2 prior knowledge", Reasons: refused, Forbidden: "PRI * HTTP/2.0"}
 	behind := Attack{Row: "P4", Name: "a request behind a handshake that fails", Forbidden: "/smuggled", NeedsOrigin: true}
-	shake := "GET /ok/plain HTTP/1.1\r\nHost: " + s.at(Allowed) + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+	shake := "GET /ok/shaken HTTP/1.1\r\nHost: " + s.at(Allowed) + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 	return append(all,
 		s.tunnelled(prior, Allowed, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
 		s.tunnelled(behind, Allowed, shake+"GET /smuggled HTTP/1.1\r\nHost: "+s.at(Allowed)+"\r\n\r\n"))
@@ -117,7 +117,7 @@ func (s Scene) sockets() []Attack {
 		{"binary", frame(0x82, "\x00\xff"+s.Known), s.Known, "secret_in_message"},
 		{"a ping", frame(0x89, s.Known), s.Known, "secret_in_message"},
 		{"fragments", frame(0x01, s.Known[:half]) + frame(0x80, s.Known[half:]), s.Known[half:], "secret_in_message"},
-		{"compressed", frame(0xc1, "any"), "\xc1\x83", "frame_malformed"},
+		{"compressed", frame(0xc1, "compressed data"), "compressed data", "frame_malformed"},
 		{"no frames", "SSH-2.0-OpenSSH_9.9\r\n", "SSH-2.0", "frame_malformed"},
 	} {
 		a := Attack{Row: "P5", Name: f.name, Reasons: []string{f.reason}, Forbidden: f.forbidden, NeedsOrigin: true}
