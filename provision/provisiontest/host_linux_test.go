@@ -50,7 +50,7 @@ func TestLinux(t *testing.T) {
 // again runs the calling test once more in namespaces of its own.
 func again(t *testing.T, flags uintptr) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", fmt.Sprintf("-test.short=%v", testing.Short()))
 	cmd.Env = append(os.Environ(), innerEnv+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags}
 	out, err := cmd.CombinedOutput()

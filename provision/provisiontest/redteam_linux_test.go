@@ -35,6 +35,8 @@ type front struct {
 	// arrange that: what is allowed ends in a name that is not resolved.
 	named bool
 	probe []string // the program in the guest
+	// controlled says that the same attacks have succeeded elsewhere.
+	controlled bool
 }
 
 // TestRedTeamLinux runs the red team in a bottle of the linux backend.
@@ -86,7 +88,7 @@ func TestRedTeamStandIn(t *testing.T) {
 			outside.OriginCA = trusted
 			bed := Bed{Backend: mac(t, &outside, store, topology), Store: store, Canary: world.CanaryAddresses()[0].String(), Image: world.ToolsImage, Account: backend.DefaultAccount()}
 			f := newFront(t, bed, minter, world.HostAddress, sinkIP)
-			f.named, f.probe = true, []string{f.bring(t)}
+			f.named, f.probe, f.controlled = true, []string{f.bring(t)}, topology == "socket"
 			f.battle(t)
 		})
 	}
@@ -200,7 +202,9 @@ func (f *front) battle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Run("control", f.control)
+	if !f.controlled {
+		t.Run("control", f.control)
+	}
 	f.Origin.Forget()
 	f.Sink.Forget()
 	t.Run("agent", func(t *testing.T) { f.assault(t, "") })
@@ -219,9 +223,13 @@ func (f *front) battle(t *testing.T) {
 	nowhere(t, filepath.Join(f.Store.BottlesDir(), string(f.live.ID)), OriginToken, knownSecret, f.Scene.Canary)
 }
 
-// attacks are those that can be told from here.
+// attacks are those that can be told from here; with -short one of each row.
 func (f *front) attacks() []egresstest.Attack {
-	return slices.DeleteFunc(f.Scene.Attacks(), func(a egresstest.Attack) bool { return a.NeedsOrigin && !f.named })
+	all := f.Scene.Attacks()
+	if testing.Short() {
+		all = egresstest.Sample(all)
+	}
+	return slices.DeleteFunc(all, func(a egresstest.Attack) bool { return a.NeedsOrigin && !f.named })
 }
 
 // control carries the same attacks out against a proxy that is naive.
@@ -273,7 +281,7 @@ func (f *front) assault(t *testing.T, user string) {
 func (f *front) reasons(t *testing.T) []string {
 	t.Helper()
 	list, err := f.manager.EgressLog(t.Context(), operator(), f.live.ID, 1000)
-	if err != nil || len(list) < 100 {
+	if err != nil || len(list) < 20 {
 		t.Fatalf("%d decisions are on record: %v", len(list), err)
 	}
 	var all []string

@@ -182,3 +182,13 @@ func (s Scene) connect(host string) []byte {
 func (s Scene) Attacks() []Attack {
 	return slices.Concat(s.hosts(), s.parsing(), s.identity(), s.protocol(), s.sockets(), s.messages(), s.transport(), s.inside(), s.encodings())
 }
+
+// Sample is the first attack of each row.
+func Sample(all []Attack) []Attack {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(slices.Clone(all), func(a Attack) bool {
+		known := seen[a.Row]
+		seen[a.Row] = true
+		return known
+	})
+}
