@@ -63,7 +63,7 @@ func (p *process) await(ctx context.Context, try func() error) error {
 			return fmt.Errorf("it ended: %s", p.stderr.Bytes())
 		case <-ctx.Done():
 			return err
-		case <-time.After(time.Millisecond):
+		case <-time.After(2 * time.Millisecond):
 		}
 	}
 }

@@ -19,6 +19,10 @@ const (
 	addWait = time.Second
 	// closeWait bounds Close.
 	closeWait = 2 * time.Second
+	// gatherWait is how long a line for which nobody waits is kept for others to
+	// be written with: at most so much of what is over is lost with its process.
+	// What is only allowed, and goes on, is written at once.
+	gatherWait = 2 * time.Millisecond
 	// retryWait is between two tries to write what could not be written.
 	retryWait = 50 * time.Millisecond
 	// checkpointEvery is the number of decisions between two checkpoints.
@@ -52,8 +56,10 @@ type Ledger struct {
 	queue  chan item
 	done   chan struct{}
 	giveUp chan struct{}
+	ending chan struct{} // closed by Close
 	dirty  chan struct{}
 	urgent chan struct{}
+	hurry  chan struct{} // something in the queue is to be written at once
 	failed atomic.Bool
 	behind atomic.Bool // the last sync failed
 	lost   atomic.Int64
@@ -99,8 +105,8 @@ func New(opts Options) (*Ledger, error) {
 	opts.OnFull = cmp.Or(opts.OnFull, sidecars.OnFullRefuse)
 	opts.Sync = cmp.Or(opts.Sync, sidecars.SyncBatch)
 	l := &Ledger{
-		opts: opts, queue: make(chan item, queueLength), done: make(chan struct{}), giveUp: make(chan struct{}),
-		dirty: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
+		opts: opts, queue: make(chan item, queueLength), done: make(chan struct{}), giveUp: make(chan struct{}), ending: make(chan struct{}),
+		dirty: make(chan struct{}, 1), urgent: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
 	}
 	switch {
 	case len(opts.Files) > 0:
@@ -200,9 +206,13 @@ func (l *Ledger) enqueue(e item) bool {
 	}
 	select {
 	case l.queue <- e:
+		if !e.patient() || len(l.queue) > queueLength/2 {
+			signal(l.hurry)
+		}
 		return true
 	default:
 	}
+	signal(l.hurry)
 	if l.failed.Load() {
 		l.lost.Add(1) // nobody has to wait for what fails
 		return false
@@ -218,11 +228,32 @@ func (l *Ledger) enqueue(e item) bool {
 	}
 }
 
+// patient reports whether a line may wait for others: it tells of something that
+// is over and was allowed, and nobody waits for it.
+func (e *item) patient() bool {
+	return e.kind == TypeDecision && e.written == nil && e.d.Verdict == sidecars.Allow
+}
+
+// linger waits for more to write with a first line.
+func (l *Ledger) linger(first *item) {
+	if !first.patient() || l.opts.Sync == sidecars.SyncAlways {
+		return
+	}
+	timer := time.NewTimer(gatherWait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.hurry:
+	case <-l.ending:
+	}
+}
+
 // run writes until Close. A batch that cannot be written is tried again until
 // it can: it is not lost, and what comes meanwhile waits in the queue.
 func (l *Ledger) run() {
 	defer close(l.done)
 	for first := range l.queue {
+		l.linger(&first)
 		batch := l.gather(first)
 		for !l.try(batch) {
 			select {
@@ -285,6 +316,7 @@ func (l *Ledger) Close() error {
 	started := l.started
 	if !l.closed {
 		l.closed = true
+		close(l.ending)
 		close(l.queue)
 	}
 	l.mu.Unlock()

@@ -53,7 +53,7 @@ type daemon interface {
 // runDaemon is the process of a daemon.
 func runDaemon(name sidecars.Service) int {
 	debug.SetMemoryLimit(softMemory)
-	debug.SetGCPercent(50)
+	debug.SetGCPercent(200) // less would collect twice as often for a few megabytes
 	control, err := controlFile()
 	if err != nil {
 		return 1

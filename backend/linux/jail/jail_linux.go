@@ -67,7 +67,7 @@ func enter(fromRoot bool) error {
 	if err != nil {
 		return err
 	}
-	err = unix.Exec(self, []string{"bottle-mcp", "sidecar", "serve"}, []string{"GOMAXPROCS=2", "GOGC=50"})
+	err = unix.Exec(self, []string{"bottle-mcp", "sidecar", "serve"}, []string{"GOMAXPROCS=2", "GOGC=200"})
 	return fmt.Errorf("execute the second stage: %w", err)
 }
 
