@@ -63,7 +63,7 @@ func abortAfter(send string, read int64) func(context.Context, *target) error {
 // sidecar. Its goroutines cannot be seen from outside: that is a test of the
 // package.
 func (b *bench) aborts(ctx context.Context) error {
-	each := b.pick(10000, 300)
+	each := b.pick(10000, 100)
 	t := b.ours
 	kinds := abortKinds()
 	if err := t.restart(ctx); err != nil {
@@ -105,7 +105,7 @@ func (b *bench) aborts(ctx context.Context) error {
 // open and resident then.
 func (b *bench) settled() (files int, memory int64, err error) {
 	least := -1
-	for still := 0; still < 20; {
+	for still := 0; still < 15; {
 		if files, err = b.ours.files(); err != nil {
 			return 0, 0, err
 		}

@@ -11,10 +11,7 @@ import (
 
 // rounds is how often everything takes its turn.
 func (b *bench) rounds() int {
-	if b.o.short {
-		return 3
-	}
-	return 11
+	return b.pick(11, 2)
 }
 
 // pick is one of two sizes.
@@ -37,7 +34,7 @@ func (b *bench) keepAlive(ctx context.Context) error {
 // against the direct way just before.
 func (b *bench) latency(ctx context.Context) error {
 	const warm = 50
-	n := b.pick(600, 150)
+	n := b.pick(600, 100)
 	middle, high := samples{}, samples{}
 	all := b.all()
 	conns, closeAll, err := connections(len(all), func(i int) (*conn, error) { return all[i].connect(ctx, hostAll) })
@@ -170,7 +167,7 @@ func repeat(span time.Duration, n int, do func(worker int) error) (int64, time.D
 // handshakes is a connection, tunnel and whole handshake for each request.
 func (b *bench) handshakes(ctx context.Context) error {
 	const clients = 8
-	span := time.Duration(b.pick(1500, 400)) * time.Millisecond
+	span := time.Duration(b.pick(1500, 300)) * time.Millisecond
 	rate, cost := samples{}, samples{}
 	for range b.rounds() {
 		for _, t := range b.all() {
