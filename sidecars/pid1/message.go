@@ -39,7 +39,8 @@ type startMessage struct {
 	Canaries     []plainNamed `json:"canaries,omitempty"`
 }
 
-// newStartMessage gives a daemon what it needs and nothing else.
+// newStartMessage gives a daemon what it needs and nothing else. Egress is told all
+// secrets, to look for them; it can use only those that are Tokens.
 func newStartMessage(daemon sidecars.Service, s *settings, listeners int) startMessage {
 	if daemon == sidecars.Bottles {
 		return startMessage{
@@ -54,7 +55,7 @@ func newStartMessage(daemon sidecars.Service, s *settings, listeners int) startM
 	for slot, token := range s.usedTokens() {
 		m.Tokens[slot] = token.Reveal()
 	}
-	m.Known, m.Canaries = revealNamed(s.secrets.Known), revealNamed(s.secrets.Canaries)
+	m.Known, m.Canaries = revealNamed(append(s.unused(), s.secrets.Known...)), revealNamed(s.secrets.Canaries)
 	return m
 }
 

@@ -87,6 +87,7 @@ func (s *settings) after(next *settings) (*settings, error) {
 	if merged.secrets.Known == nil {
 		merged.secrets.Known = s.secrets.Known
 	}
+	merged.secrets.Known = append(slices.Clone(merged.secrets.Known), s.replaced(tokens)...)
 	if merged.secrets.Canaries == nil {
 		merged.secrets.Canaries = s.secrets.Canaries
 	}
@@ -97,6 +98,31 @@ func (s *settings) after(next *settings) (*settings, error) {
 		merged.roots = s.roots
 	}
 	return &merged, nil
+}
+
+// replaced are the tokens in whose slot another one will be: they stay secrets, also
+// for a daemon that starts later.
+func (s *settings) replaced(next map[string]secret.Value) []sidecars.Named {
+	var out []sidecars.Named
+	for _, slot := range slices.Sorted(maps.Keys(s.secrets.Tokens)) {
+		if old := s.secrets.Tokens[slot]; !old.Empty() && old.Reveal() != next[slot].Reveal() {
+			out = append(out, sidecars.Named{Name: fmt.Sprintf("%s before change %d", slot, len(s.secrets.Known)+len(out)+1), Value: old})
+		}
+	}
+	return out
+}
+
+// unused are the tokens that no route injects. The scan has to know them all the
+// same.
+func (s *settings) unused() []sidecars.Named {
+	used := s.usedTokens()
+	var out []sidecars.Named
+	for _, slot := range slices.Sorted(maps.Keys(s.secrets.Tokens)) {
+		if _, ok := used[slot]; !ok {
+			out = append(out, sidecars.Named{Name: slot, Value: s.secrets.Tokens[slot]})
+		}
+	}
+	return out
 }
 
 // widens reports whether whatever s allows is allowed by next in the same way,
@@ -122,7 +148,7 @@ func (s *settings) same(daemon sidecars.Service, next *settings) bool {
 	return daemon == sidecars.Bottles && s.secrets.BottlesToken.Reveal() == next.secrets.BottlesToken.Reveal()
 }
 
-// usedTokens are those that a route injects. Others reach no daemon.
+// usedTokens are those that a route injects.
 func (s *settings) usedTokens() map[string]secret.Value {
 	used := map[string]secret.Value{}
 	for _, route := range s.config.Routes {
