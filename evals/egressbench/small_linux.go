@@ -205,14 +205,18 @@ func (b *bench) handshakes(ctx context.Context) error {
 func repeatTimes(n int64, workers int, do func() error) error {
 	var left atomic.Int64
 	left.Store(n)
-	_, _, err := repeat(patience, workers, func(int) error {
+	const span = 10 * time.Minute
+	_, _, err := repeat(span, workers, func(int) error {
 		if left.Add(-1) < 0 {
 			return errDone
 		}
 		return do()
 	})
-	if errors.Is(err, errDone) {
+	switch {
+	case errors.Is(err, errDone):
 		return nil
+	case err == nil:
+		return fmt.Errorf("%d of %d were left after %s", left.Load(), n, span)
 	}
 	return err
 }

@@ -194,6 +194,22 @@ func TestLeafIsRenewed(t *testing.T) {
 	}
 }
 
+// Near the end of a bottle no other leaf could last longer.
+func TestLastLeafIsKept(t *testing.T) {
+	m, _ := newTestMinter(t, renewBefore/2)
+	first, err := m.Leaf("x.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := m.Leaf("x.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second != first {
+		t.Error("a leaf that ends with its authority was made anew")
+	}
+}
+
 func TestLeafSingleFlight(t *testing.T) {
 	m, _ := newTestMinter(t, time.Hour*48)
 	const callers = 32

@@ -149,7 +149,7 @@ func (m *Minter) claim(host string) (entry *leaf, mine bool) {
 	defer m.mu.Unlock()
 	if e, ok := m.leaves[host]; ok {
 		entry = e.Value.(*leaf)
-		if entry.fresh(m.now()) {
+		if m.fresh(entry) {
 			m.recent.MoveToFront(e)
 			return entry, false
 		}
@@ -163,11 +163,12 @@ func (m *Minter) claim(host string) (entry *leaf, mine bool) {
 	return entry, true
 }
 
-// fresh is also true for an entry still being made.
-func (l *leaf) fresh(now time.Time) bool {
+// fresh is also true for an entry still being made, and for one that ends with
+// the authority: another would end no later.
+func (m *Minter) fresh(l *leaf) bool {
 	select {
 	case <-l.ready:
-		return l.err == nil && now.Add(renewBefore).Before(l.cert.Leaf.NotAfter)
+		return l.err == nil && (m.now().Add(renewBefore).Before(l.cert.Leaf.NotAfter) || !l.cert.Leaf.NotAfter.Before(m.authority.NotAfter))
 	default:
 		return true
 	}

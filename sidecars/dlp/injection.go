@@ -162,26 +162,33 @@ func (r *injectionReader) reset(rules *injectionRules) {
 // write reads on.
 func (r *injectionReader) write(p []byte, to sink) {
 	folded, exact := r.rules.folded, r.rules.exact
-	for _, c := range p {
-		r.at++
-		r.a = exact.next[r.a+uint32(exact.class[c])]
-		if r.a >= exact.accept {
-			for _, id := range exact.found(r.a) {
+	// Locals, which the processor keeps at hand: most answers are read by nothing
+	// else for as long.
+	a, b, seen, before := r.a, r.b, r.seen, r.at
+	nextA, nextB := exact.next, folded.next
+	classA, classB := &exact.class, &folded.class
+	for i, c := range p {
+		a = nextA[a+uint32(classA[c])]
+		if a >= exact.accept {
+			r.at, r.seen = before+int64(i)+1, seen
+			for _, id := range exact.found(a) {
 				r.mark(r.rules.words[id], to)
 			}
 		}
-		class := folded.class[c]
+		class := classB[c]
 		if class == 0 {
 			continue
 		}
-		r.seen++
-		r.b = folded.next[r.b+uint32(class)]
-		if r.b >= folded.accept {
-			for _, id := range folded.found(r.b) {
+		seen++
+		b = nextB[b+uint32(class)]
+		if b >= folded.accept {
+			r.at, r.seen = before+int64(i)+1, seen
+			for _, id := range folded.found(b) {
 				r.word(r.rules.words[id], to)
 			}
 		}
 	}
+	r.a, r.b, r.seen, r.at = a, b, seen, before+int64(len(p))
 }
 
 // mark takes a mark, or a letter nobody sees.
