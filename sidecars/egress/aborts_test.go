@@ -21,7 +21,9 @@ const envAborts = "BOTTLE_EGRESS_ABORTS"
 func abortsEach(t *testing.T) int {
 	t.Helper()
 	text := os.Getenv(envAborts)
-	if text == "" {
+	if text == "" && testing.Short() {
+		return 15
+	} else if text == "" {
 		return 50
 	}
 	n, err := strconv.Atoi(text)

@@ -28,7 +28,7 @@ import (
 
 const (
 	testToken = "s3cr3t-t0ken-of-the-operator"
-	testWait  = 10 * time.Second
+	testWait  = 30 * time.Second
 	// testPlaceholder stands for it in the guest.
 	testPlaceholder = "placeholder-of-the-guest"
 )

@@ -68,6 +68,7 @@ func TestSlowClients(t *testing.T) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			return
 		}
+		w.Header().Set("Content-Type", "application/octet-stream")
 		for {
 			if _, err := w.Write(block); err != nil {
 				return
@@ -105,6 +106,7 @@ func TestSlowClients(t *testing.T) {
 		}},
 		{"an answer that is not read", idle, func(t *testing.T, b *bed) {
 			c := b.tunnel("allowed.test", "allowed.test")
+			smallBuffer(c.Conn)
 			c.send("GET / HTTP/1.1\r\nHost: " + b.target("allowed.test") + "\r\n\r\n")
 			b.loggedReason(reasonIdle)
 		}},
@@ -119,13 +121,14 @@ func TestSlowClients(t *testing.T) {
 		}},
 		{"an HTTP/2 connection that is not read", idle, func(t *testing.T, b *bed) {
 			h := b.h2("allowed.test")
+			smallBuffer(h.Conn)
 			check(t, h.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30}))
 			check(t, h.WriteWindowUpdate(0, 1<<30))
 			h.begin(1, true, "GET", b.target("allowed.test"), "/")
 			b.loggedReason(reasonIdle)
 		}},
 		{"a WebSocket that is not read", idle, func(t *testing.T, b *bed) {
-			b.socket(t, "allowed.test", "")
+			smallBuffer(b.socket(t, "allowed.test", "").Conn)
 			b.loggedReason(reasonIdle)
 		}},
 		{"a connection that asks nothing more", Limits{KeepAlive: slow}, func(t *testing.T, b *bed) {
@@ -145,6 +148,13 @@ func TestSlowClients(t *testing.T) {
 			row.run(t, b)
 			b.quiet() // nothing is held any more
 		})
+	}
+}
+
+// smallBuffer has a client take little without reading.
+func smallBuffer(c net.Conn) {
+	if secure, ok := c.(*tls.Conn); ok {
+		_ = secure.NetConn().(*net.TCPConn).SetReadBuffer(4 << 10)
 	}
 }
 
@@ -196,6 +206,7 @@ func TestHeldIsBounded(t *testing.T) {
 			if _, no := f.pass(rawFrame(opText, true, foreignToken()[:12])); no != nil {
 				t.Fatal(no)
 			}
+			piece = bytes.Repeat(piece, 64)
 			var no *refusal
 			for sent := 0; no == nil && sent < 64<<20; sent += len(piece) {
 				if _, no = f.pass(piece); cap(f.buf) > 4*mostHeld {
