@@ -90,8 +90,8 @@ func (t *splice) run(fromClient io.Reader, extended bool) {
 	t.copy(&direction{fromClient, t.upstream, out, append(stages{out}, ex.outbound()...), &ex.sent})
 	<-done
 	ex.ending.over()
+	t.closers.Wait() // the last words are said before the sides are closed; a timer bounds them
 	t.closeBoth()
-	t.closers.Wait()
 	t.stopTimers()
 }
 
