@@ -13,7 +13,7 @@ import (
 
 // agent runs the agent as a headless task: it finds its prompt, skills, files and
 // a placeholder, and its host gets the operator's credential.
-func (b *bottle) agent(t *testing.T) { b.task(t, "placeholder-of-the-token", OriginToken) }
+func (b *bottle) agent(t *testing.T) { b.task(t, heldToken, OriginToken) }
 
 // login is the same with the operator's own log-in.
 func (s *suite) login(t *testing.T) {

@@ -29,9 +29,6 @@ const EnvDownload = "BOTTLE_TEST_DOWNLOAD_MB"
 const (
 	matrixToken = "placeholder-of-the-agent"
 	uploadSize  = 1 << 20
-	// settle bounds what comes soon after an answer: the ledger's line, and the
-	// origin's notice that a client left.
-	settle = 30 * time.Second
 	// failTime is what a client without a way out may take to say so.
 	failTime = 20 * time.Second
 )
@@ -212,8 +209,6 @@ func cellPath(tag, cell string) string {
 // message is what goes to and fro over a WebSocket.
 const message = "round-trip"
 
-func deniedHost(tag string) string { return tag + ".denied.invalid" }
-
 // requests runs a driver once, with every cell.
 func (m *matrix) requests(t *testing.T, c matrixClient) {
 	var todo strings.Builder
@@ -280,7 +275,7 @@ func (m *matrix) cutMessage(t *testing.T, path, answer string) {
 	t.Helper()
 	m.refused(t, sidecars.Decision{Host: originName, Path: path, Reason: "secret_in_message"})
 	var seen []visit
-	m.soon(func() bool { seen = m.origin.under(path); return len(seen) > 0 })
+	soon(func() bool { seen = m.origin.under(path); return len(seen) > 0 })
 	if len(seen) != 1 || seen[0].Bytes > 0 || !strings.HasPrefix(answer, "error") {
 		t.Errorf("ws-secret: answer %s; the origin saw %+v, want one handshake and no message", answer, seen)
 	}
@@ -306,7 +301,7 @@ func (m *matrix) answers(cell string) string {
 func (m *matrix) arrival(t *testing.T, path, cell string) {
 	t.Helper()
 	var seen []visit
-	m.soon(func() bool { seen = m.origin.under(path); return len(seen) > 0 })
+	soon(func() bool { seen = m.origin.under(path); return len(seen) > 0 })
 	if len(seen) != 1 {
 		t.Errorf("%s: the origin saw %d requests, want 1", cell, len(seen))
 		return
@@ -321,42 +316,6 @@ func (m *matrix) arrival(t *testing.T, path, cell string) {
 	}
 	if v.Left != (cell == "cancel") {
 		t.Errorf("%s: the client left before the end: %v", cell, v.Left)
-	}
-}
-
-// refused demands a refusal in the ledger: by itself a client that gets nothing
-// may just not have found the proxy.
-func (m *matrix) refused(t *testing.T, want sidecars.Decision) {
-	t.Helper()
-	var last []string
-	found := m.soon(func() bool {
-		log, err := m.manager.EgressLog(t.Context(), operator(), m.live.ID, 1000)
-		if err != nil {
-			t.Fatal(err)
-		}
-		last = nil
-		return slices.ContainsFunc(log, func(d sidecars.Decision) bool {
-			mine := d.Host == want.Host && (d.Path == want.Path || strings.HasPrefix(d.Path, want.Path+"/"))
-			if mine {
-				last = append(last, d.Verdict+" "+d.Reason)
-			}
-			return mine && d.Verdict == sidecars.Deny && d.Reason == want.Reason
-		})
-	})
-	if !found {
-		t.Errorf("the ledger has no refusal of %s%s with %s, but %q", want.Host, want.Path, want.Reason, last)
-	}
-}
-
-// soon waits for something that follows from what happened.
-func (m *matrix) soon(done func() bool) bool {
-	for end := time.Now().Add(settle); ; time.Sleep(10 * time.Millisecond) {
-		if done() {
-			return true
-		}
-		if time.Now().After(end) {
-			return false
-		}
 	}
 }
 

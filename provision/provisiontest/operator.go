@@ -16,8 +16,8 @@ description: A program that does what a coding agent does at its start
 env: {AGENT_DIR: "{{home}}/.like"}
 auth_token:
   scheme: Bearer
-  route: {ROUTE}
-  env: {AGENT_TOKEN: placeholder-of-the-token}
+  route: {ROUTE, MATCHES}
+  env: {AGENT_TOKEN: HELD}
 forward_host_credentials:
   format: claude
   scheme: Bearer
@@ -61,10 +61,11 @@ func (s *suite) furnish(t *testing.T) {
 		route, origin = s.Origin.Route, s.Origin.URL
 	}
 	program := "      " + strings.ReplaceAll(strings.ReplaceAll(likeAgentProgram, "URL", origin), "\n", "\n      ")
-	provider := strings.ReplaceAll(likeAgent, "ROUTE", route) + strings.TrimRight(program, " ") +
+	provider := strings.NewReplacer("ROUTE", route, "MATCHES", matches, "HELD", heldToken).Replace(likeAgent) + strings.TrimRight(program, " ") +
 		"headless: {argv: [sh, \"{{home}}/.like/agent\", --print], prompt: stdin}\n"
 	bottle := func(login string) string {
-		text := "---\nagent_provider: {template: like, " + login + "}\ngit-gate: {user: {name: The Agent, email: agent@example.com}}\n"
+		text := "---\nagent_provider: {template: like, " + login + "}\ngit-gate: {user: {name: The Agent, email: agent@example.com}}\n" +
+			"env: {PLANTED: \"${PLANTED}\"}\n"
 		if s.Image != "" {
 			text += "image: " + s.Image + "\n"
 		}

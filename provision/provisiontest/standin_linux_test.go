@@ -109,6 +109,7 @@ func site(t *testing.T, w *world.World) {
 		t.Fatalf("make a repository: %v: %s", err, out)
 	}
 	put(t, filepath.Join(dir, "site/v1/messages"), "an answer\n", 0o644)
+	put(t, filepath.Join(dir, "site/requests-get"), "origin answers\n", 0o644)
 	for _, c := range Clients() {
 		for _, tag := range c.Tags() {
 			at := filepath.Join(dir, "site", tag)

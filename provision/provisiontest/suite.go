@@ -84,7 +84,7 @@ func Run(t *testing.T, open func(*testing.T) Bed) {
 		run  func(*testing.T)
 	}{
 		{"Account", b.account}, {"Report", b.report}, {"Files", b.files}, {"Workspace", b.workspace}, {"Variables", b.variables}, {"Trust", b.trust},
-		{"Doctor", b.doctor}, {"Again", b.again}, {"Git", b.git}, {"Agent", b.agent}, {"Clients", b.clients}, {"Reload", b.reload}, {"Secrets", b.secrets},
+		{"Doctor", b.doctor}, {"Again", b.again}, {"Git", b.git}, {"Agent", b.agent}, {"Requests", b.requests}, {"Clients", b.clients}, {"Reload", b.reload}, {"Secrets", b.secrets},
 	} {
 		t.Run(test.name, test.run)
 	}
@@ -114,7 +114,7 @@ func newSuite(t *testing.T, bed Bed) *suite {
 		Backends: []backend.Backend{s.recorder}, Backend: bed.Backend.Name(), State: bed.Store, Canary: bed.Canary,
 		ManifestHome: filepath.Join(home, ".bot-bottle"), WorkspaceRoots: []string{s.workspace},
 		LookupEnv: func(name string) (string, bool) {
-			value, ok := map[string]string{"ORIGIN_TOKEN": OriginToken, "DB_PASSWORD": knownSecret, "HOME": home}[name]
+			value, ok := map[string]string{"ORIGIN_TOKEN": OriginToken, "DB_PASSWORD": knownSecret, "PLANTED": knownSecret, "HOME": home}[name]
 			return value, ok
 		},
 	})
