@@ -3,6 +3,7 @@
 package linux
 
 import (
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -83,7 +84,10 @@ func TestLedgerOnFullDisk(t *testing.T) {
 	for policy, want := range map[string]string{sidecars.OnFullRefuse: "audit_unavailable", sidecars.OnFullContinue: "host_not_allowed"} {
 		t.Run(policy, func(t *testing.T) {
 			disk := t.TempDir()
-			if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=2m"); err != nil {
+			switch err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=2m"); {
+			case errors.Is(err, unix.EPERM):
+				t.Skip("this host's root may not mount")
+			case err != nil:
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = unix.Unmount(disk, unix.MNT_DETACH) }) // after the bottle
