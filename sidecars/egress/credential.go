@@ -28,7 +28,7 @@ func (c *credential) put(h http.Header) { h[c.name] = []string{c.value.Reveal()}
 // replaces reports whether a header of the agent's has no place beside the
 // credential.
 func (c *credential) replaces(name string) bool {
-	return c != nil && (policy.CarriesCredential(name) || folded(name) == folded(c.name) || len(c.pin.headers) > 0 && c.pin.headers[folded(name)])
+	return c != nil && (policy.CarriesCredential(name) || sameHeader(name, c.name) || len(c.pin.headers) > 0 && c.pin.headers[folded(name)])
 }
 
 // equal compares what is put on a request; nil is nothing.
@@ -37,6 +37,19 @@ func (c *credential) equal(o *credential) bool {
 		return c == o
 	}
 	return c.name == o.name && c.value.Reveal() == o.value.Reveal() && reflect.DeepEqual(c.pin, o.pin)
+}
+
+// sameHeader compares as folded does, and needs no memory for it.
+func sameHeader(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if policy.FoldHeaderByte(a[i]) != policy.FoldHeaderByte(b[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 // folded is a header's name as servers compare it that do not tell "_" from "-".

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -113,7 +114,7 @@ type tracked struct {
 // out is recorded at once.
 func (ex *exchange) track() {
 	t := &tracked{ex: ex, d: ex.d}
-	t.d.Exchange = fmt.Sprintf("%s-%d", ex.p.journal.prefix, ex.p.journal.count.Add(1))
+	t.d.Exchange = ex.p.journal.prefix + "-" + strconv.FormatInt(ex.p.journal.count.Add(1), 10)
 	ex.tracked = t
 	if ex.body != nil {
 		t.begun = true

@@ -50,3 +50,20 @@ func FuzzPin(f *testing.F) {
 		}
 	})
 }
+
+func TestSameHeader(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		same bool
+	}{
+		{"X-Api-Key", "x_api_key", true},
+		{"X-API-KEY", "X-Api-Key", true},
+		{"X-Api-Key", "X-Api-Keys", false},
+		{"X-Api-Key", "X-Apj-Key", false},
+		{"", "", true},
+	} {
+		if sameHeader(c.a, c.b) != c.same || (folded(c.a) == folded(c.b)) != c.same {
+			t.Errorf("%q and %q", c.a, c.b)
+		}
+	}
+}

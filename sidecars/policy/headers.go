@@ -17,12 +17,36 @@ func HopByHop(name string) bool {
 	return strings.HasPrefix(name, "Proxy-")
 }
 
+// longestCredential is above the length of every name that CarriesCredential
+// knows: what it is asked for with every header of every request needs no memory.
+const longestCredential = 48
+
+// FoldHeaderByte is a byte of a header's name as servers compare it that do not
+// tell "_" from "-". Names are ASCII.
+func FoldHeaderByte(c byte) byte {
+	switch {
+	case c == '_':
+		return '-'
+	case c >= 'A' && c <= 'Z':
+		return c + ('a' - 'A')
+	}
+	return c
+}
+
 // CarriesCredential reports whether a header carries a credential of the
 // agent's own: those of HTTP itself, and the API keys of known providers.
 // Servers that hand headers to programs as variables do not tell "_" from "-",
 // so neither does this.
 func CarriesCredential(name string) bool {
-	switch strings.ReplaceAll(strings.ToLower(name), "_", "-") {
+	var buf [longestCredential]byte
+	if len(name) > len(buf) {
+		return false
+	}
+	folded := append(buf[:0], name...)
+	for i, c := range folded {
+		folded[i] = FoldHeaderByte(c)
+	}
+	switch string(folded) {
 	case "authorization", "proxy-authorization", "x-authorization", "x-forwarded-authorization",
 		"x-api-key", "api-key", "apikey", "x-apikey", "x-api-token", "api-token", "x-api-secret",
 		"x-auth-token", "x-auth-key", "x-auth", "x-access-token", "access-token", "x-access-key", "x-token", "x-user-token", "x-session-token",
