@@ -30,15 +30,31 @@ func (p *process) start(cmd *exec.Cmd) error {
 		cmd.SysProcAttr = &unix.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Pdeathsig = unix.SIGKILL
+	// The sidecar's daemon has a session of its own, and the kernel shares the
+	// processors out by sessions: so everything must have one.
+	cmd.SysProcAttr.Setsid = true
 	if err := cmd.Start(); err != nil {
 		return err
 	}
 	p.cmd, p.pid, p.exited = cmd, cmd.Process.Pid, make(chan struct{})
+	p.favour()
 	go func() {
 		_ = cmd.Wait()
 		close(p.exited)
 	}()
 	return nil
+}
+
+// favour gives the process's session the priority that this run was given, which
+// counts within a session only.
+func (p *process) favour() {
+	const nobody = 20 // what the system call returns for a nice value of 0
+	raw, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err != nil || raw == nobody {
+		return
+	}
+	// Kernels without sessions that share have no such file.
+	_ = os.WriteFile(p.path("autogroup"), []byte(strconv.Itoa(nobody-raw)), 0)
 }
 
 func (p *process) stop() {

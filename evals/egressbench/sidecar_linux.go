@@ -95,7 +95,9 @@ func (p *process) serve() error {
 			return fmt.Errorf("look for the sidecar's daemon: %w", err)
 		}
 		for word := range strings.FieldsSeq(string(data)) {
-			p.pid, err = strconv.Atoi(word)
+			if p.pid, err = strconv.Atoi(word); err == nil {
+				p.favour()
+			}
 			return err
 		}
 	}
