@@ -104,7 +104,7 @@ func TestPage(t *testing.T) {
 func sources(t *testing.T) string {
 	t.Helper()
 	var all strings.Builder
-	for _, dir := range []string{".", "../../provision/provisiontest"} {
+	for _, dir := range []string{".", "../../provision/provisiontest", "../../backend/linux"} {
 		files, err := os.ReadDir(dir)
 		check(t, err)
 		for _, f := range files {

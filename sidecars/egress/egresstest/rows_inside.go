@@ -1,14 +1,19 @@
 package egresstest
 
 import (
+	"archive/zip"
 	"bytes"
 	"compress/gzip"
 	"encoding/base32"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
+	"unicode/utf16"
 )
 
 // attackersKey stands for an account that is not the operator's.
@@ -106,6 +111,11 @@ func (s Scene) encodings() []Attack {
 		{"over two fields", `{"a":"` + s.Known[:half] + `","b":"` + s.Known[half:] + `"}`},
 		{"gzip in base64", base64.StdEncoding.EncodeToString([]byte(zipped("x " + s.Known)))},
 		{"gzip", zipped("it is " + s.Known)},
+		{"an archive", archived(s.Known)},
+		{"UTF-16", wide(s.Known)},
+		{"zero-width spaces between", strings.Join(strings.Split(s.Known, ""), "\u200b")},
+		{"base58", base58(s.Known)},
+		{"octal escapes", each(s.Known, `\%03o`)},
 		{"a file's metadata", "\xff\xd8\xff\xe1\x00\x40Exif\x00\x00" + s.Known + "\x00\xff\xd9"},
 		{"an image of text", `<svg xmlns="http://www.w3.org/2000/svg"><desc>` + s.Known + `</desc></svg>`},
 		{"a part of multipart", "--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"x.bin\"\r\n\r\n" + s.Known + "\r\n--b--\r\n"},
@@ -141,6 +151,39 @@ func rot13(r rune) rune {
 		return 'A' + (r-'A'+13)%26
 	}
 	return r
+}
+
+// archived is a ZIP of one file, deflated.
+func archived(text string) string {
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	w, err := z.Create("x.txt")
+	if err == nil {
+		_, err = w.Write([]byte(strings.Repeat("it is ", 20) + text))
+	}
+	if err = errors.Join(err, z.Close()); err != nil {
+		panic(err) // memory takes everything
+	}
+	return b.String()
+}
+
+func wide(text string) string {
+	var b []byte
+	for _, u := range utf16.Encode([]rune(text)) {
+		b = binary.LittleEndian.AppendUint16(b, u)
+	}
+	return string(b)
+}
+
+func base58(text string) string {
+	const digits = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+	n, radix, digit := new(big.Int).SetBytes([]byte(text)), big.NewInt(58), new(big.Int)
+	var out []byte
+	for n.Sign() > 0 {
+		n.DivMod(n, radix, digit)
+		out = append(out, digits[digit.Int64()])
+	}
+	return reversed(string(out))
 }
 
 func zipped(text string) string {
