@@ -124,6 +124,7 @@ func TestJobTail(t *testing.T) {
 	f.onExec = exits(0, strings.Repeat("line\n", 2000)+"last line\n", "")
 	b := newBench(t, f)
 	id := begin(t, b, `{"id":"b","command":["x"],"background":true}`)
+	ask(t, b, id, `,"action":"wait"`) // until it has said everything
 	out, _ := ask(t, b, id, `,"tail_bytes":20`)
 	if !strings.HasSuffix(out.Stdout, "\nline\nlast line\n") || len(out.Stdout) > 60 || !out.StdoutTruncated {
 		t.Fatalf("tail %q", out.Stdout)
