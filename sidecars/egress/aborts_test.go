@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // envAborts is how many clients abort in each of the ways; evals/results/egress-aborts.md
@@ -83,6 +85,22 @@ func (b *bed) insideSocket() *visitor {
 	return v
 }
 
+// insideH2 has an answer begin over HTTP/2.
+func (b *bed) insideH2(path string) *h2Conn {
+	v := b.visit()
+	v.say(b.t, "CONNECT "+b.target("allowed.test")+" HTTP/1.1\r\n\r\n")
+	v.answer(b.t, http.StatusOK)
+	h := b.h2Over(v.Conn, "allowed.test")
+	h.begin(1, true, "GET", b.target("allowed.test"), path)
+	for {
+		f, err := h.ReadFrame()
+		check(b.t, err)
+		if f.Header().Type == http2.FrameHeaders {
+			return h
+		}
+	}
+}
+
 // abortKind is a way to leave.
 type abortKind struct {
 	name    string
@@ -126,6 +144,16 @@ func abortKinds() []abortKind {
 			v.Close()
 		}},
 		{"within a request body", slow, saying(true, func(b *bed) string { return head(b, "POST /") + "Content-Length: 100\r\n\r\nabc" })},
+		{"HTTP/2, within an answer", slow, func(b *bed) {
+			h := b.insideH2("/stream")
+			_ = h.Close()
+		}},
+		{"HTTP/2, a stream", slow, func(b *bed) {
+			h := b.insideH2("/stream")
+			check(b.t, h.WriteRSTStream(1, http2.ErrCodeCancel))
+			h.begin(3, true, "GET", b.target("allowed.test"), "/stream")
+			_ = h.Close()
+		}},
 		{"WebSocket", stubborn, func(b *bed) {
 			v := b.insideSocket()
 			v.say(b.t, string(maskedFrame(opText, "x")))

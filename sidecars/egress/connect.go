@@ -88,7 +88,11 @@ func (p *Proxy) intercept(c *tunnelConn, d sidecars.Decision) {
 		return
 	}
 	_ = c.SetDeadline(time.Time{})
-	if !p.inner.pass(conn) {
+	inner := p.inner
+	if _, h2 := conn.(*tls.Conn); h2 {
+		inner = p.innerH2
+	}
+	if !inner.pass(conn) {
 		_ = c.Close()
 	}
 }

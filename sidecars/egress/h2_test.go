@@ -29,7 +29,13 @@ func (b *bed) h2(host string) *h2Conn {
 	if resp := c.response("CONNECT"); resp.StatusCode != 200 {
 		b.t.Fatalf("CONNECT: %s", resp.Status)
 	}
-	secure := tls.Client(c.Conn, &tls.Config{RootCAs: b.authority, ServerName: host, NextProtos: []string{protoH2}})
+	return b.h2Over(c.Conn, host)
+}
+
+// h2Over begins in a tunnel that is open.
+func (b *bed) h2Over(c net.Conn, host string) *h2Conn {
+	b.t.Helper()
+	secure := tls.Client(c, &tls.Config{RootCAs: b.authority, ServerName: host, NextProtos: []string{protoH2}})
 	check(b.t, secure.Handshake())
 	if p := secure.ConnectionState().NegotiatedProtocol; p != protoH2 {
 		b.t.Fatalf("protocol %q", p)

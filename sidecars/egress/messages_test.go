@@ -313,6 +313,52 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
+// A secret in a message is found however the message is cut into fragments, and
+// those into pieces, and nothing from its first byte on leaves.
+func TestFragmentsDoNotMatter(t *testing.T) {
+	scanner := testScanner(t)
+	run := func(in []byte, size int) ([]byte, *refusal) {
+		ex := &exchange{route: &route{}, gen: &generation{searches: searches{scanner: scanner}}}
+		m := ex.newOutboundMessages()
+		defer m.close()
+		return through(&frames{reader: frameReader{fromClient: true}, look: m}, in, size)
+	}
+	for _, text := range []string{foreignToken(), testKnown} {
+		dirty, clean := "a = '"+text+"'", "a = '"+strings.ToLower(text[:7])+"'"
+		for size := 1; size <= len(dirty); size++ {
+			for _, piece := range []int{1, 2, 5, 1 << 10} {
+				out, no := run(fragments(true, size, dirty), piece)
+				if no == nil || no.Reason != reasonSecretMessage {
+					t.Fatalf("fragments of %d in pieces of %d: %v", size, piece, no)
+				}
+				if left := allText(out); bytes.Contains(left, []byte(text[:1])) && len(left) > len("a = '") {
+					t.Fatalf("fragments of %d in pieces of %d: %q left", size, piece, left)
+				}
+				if out, no := run(fragments(true, size, clean), piece); no != nil || !bytes.Equal(out, fragments(true, size, clean)) {
+					t.Fatalf("control: fragments of %d in pieces of %d: %v", size, piece, no)
+				}
+			}
+		}
+	}
+}
+
+// allText is the payload of all frames, whole or not.
+func allText(raw []byte) (text []byte) {
+	r := frameReader{fromClient: true}
+	for len(raw) > 0 {
+		n, done, no := r.readHead(raw)
+		if raw = raw[n:]; no != nil || !done {
+			return text
+		}
+		payload := bytes.Clone(raw[:min(r.left, uint64(len(raw)))])
+		raw = raw[len(payload):]
+		r.unmask(payload)
+		text = append(text, payload...)
+		r.finish()
+	}
+	return text
+}
+
 // plainText is the payload of all frames that are whole and carry messages.
 func plainText(raw []byte) (text []byte) {
 	r := frameReader{fromClient: true}

@@ -66,7 +66,8 @@ type Proxy struct {
 	limits   Limits
 	guestTLS *tls.Config
 	live     connSet
-	inner    *handoff
+	inner    *handoff // intercepted connections with HTTP/1
+	innerH2  *handoff // and with HTTP/2
 	buffers  buffers
 	roots    *x509.CertPool
 	warmed   atomic.Bool
@@ -111,6 +112,7 @@ func New(cfg sidecars.Config, secrets sidecars.Secrets, opts Options) (*Proxy, e
 		journal: records,
 		limits:  opts.Limits.withDefaults(),
 		inner:   newHandoff(),
+		innerH2: newHandoff(),
 		roots:   opts.RootCAs,
 		held:    h,
 		hold:    opts.Hold,
@@ -168,6 +170,14 @@ func (p *Proxy) newServer() *http.Server {
 	}
 }
 
+// newServerH2 is for connections that speak HTTP/2 from their first byte.
+func (p *Proxy) newServerH2() *http.Server {
+	srv := p.newServer()
+	idle := &idleConns{limit: p.limits.KeepAlive}
+	srv.IdleTimeout, srv.ConnState = 0, idle.changed
+	return srv
+}
+
 // Serve accepts the guest's connections from l until ctx ends, then lets
 // requests in progress finish for a moment and closes everything. It returns
 // nil after ctx ended. It may be called once.
@@ -178,12 +188,13 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 	if err := p.journal.start(); err != nil {
 		return fmt.Errorf("egress: %w", err)
 	}
-	srv := p.newServer()
+	srv, srvH2 := p.newServer(), p.newServerH2()
 	outer := newGate(l, p)
-	ended := make(chan error, 2)
+	ended := make(chan error, 3)
 	var servers sync.WaitGroup
 	servers.Go(func() { ended <- srv.Serve(outer) })
 	servers.Go(func() { ended <- srv.Serve(p.inner) })
+	servers.Go(func() { ended <- srvH2.Serve(p.innerH2) })
 
 	var err error
 	select {
@@ -191,7 +202,7 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 	case err = <-ended:
 		err = fmt.Errorf("egress: accept connections: %w", err)
 	}
-	stopErr := p.stop(srv, outer)
+	stopErr := p.stop(outer, srv, srvH2)
 	servers.Wait()
 	return errors.Join(err, stopErr)
 }
@@ -200,14 +211,21 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 // and waits for requests in progress then ends at once.
 func (p *Proxy) Abort() { p.live.closeAll() }
 
-func (p *Proxy) stop(srv *http.Server, outer *gate) error {
+func (p *Proxy) stop(outer *gate, servers ...*http.Server) error {
 	_ = outer.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), p.limits.Stop)
 	defer cancel()
-	_ = srv.Shutdown(ctx) // its error is the deadline; Close follows
+	var down sync.WaitGroup
+	for _, srv := range servers {
+		down.Go(func() { _ = srv.Shutdown(ctx) }) // its error is the deadline; Close follows
+	}
+	down.Wait()
 	_ = p.inner.Close()
-	p.live.closeAll() // before srv.Close, whose closing may linger
-	_ = srv.Close()
+	_ = p.innerH2.Close()
+	p.live.closeAll() // before Close of the servers, whose closing may linger
+	for _, srv := range servers {
+		_ = srv.Close()
+	}
 	p.live.wait(ctx)
 	p.current.Load().retire()
 	return p.journal.close()
