@@ -28,7 +28,7 @@ func (t *target) download(ctx context.Context, host string) error {
 }
 
 func (b *bench) downloads(ctx context.Context) error {
-	rounds := b.pick(7, 2)
+	rounds := b.rounds()
 	bare, auth := samples{}, samples{}
 	for range rounds {
 		for _, t := range b.all() {
@@ -56,7 +56,7 @@ func timed(s samples, way string, size int, do func() error) error {
 }
 
 func (b *bench) uploads(ctx context.Context) error {
-	rounds := b.pick(7, 1)
+	rounds := b.pick(b.o.rounds, 1)
 	body := chatJSON(bulkBytes)
 	scanned, bare := samples{}, samples{}
 	send := func(t *target, host string) func() error {

@@ -29,6 +29,7 @@ type options struct {
 	peers  string
 	out    string
 	short  bool
+	rounds int
 	parts  string
 }
 
@@ -38,6 +39,7 @@ func run() error {
 	flag.StringVar(&o.peers, "peers", "evals/egressbench/peers", "the source of the peers, or a directory they were built into")
 	flag.StringVar(&o.out, "out", "", "write the results there as Markdown")
 	flag.BoolVar(&o.short, "short", false, "fewer rounds, and without what takes long")
+	flag.IntVar(&o.rounds, "rounds", 11, "how often everything takes its turn")
 	flag.StringVar(&o.parts, "parts", "keepalive,handshake,bulk,stream,memory,cold,scanner,aborts", "what to measure")
 	flag.Parse()
 	if o.binary == "" {

@@ -52,7 +52,7 @@ func (b *bench) memory(ctx context.Context) error {
 // HTTPS.
 func (b *bench) coldStarts(ctx context.Context) error {
 	took := samples{}
-	for range b.pick(15, 2) {
+	for range b.rounds() {
 		for _, t := range b.peers {
 			t.stop()
 			start := time.Now()

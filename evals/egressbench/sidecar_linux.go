@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -44,7 +45,12 @@ func newSidecar(dir, binary string, o *origin) (*target, error) {
 	}
 	args := pid1.InitOptions{Listen: "unix:" + sockets, ConfigDir: config}.Args()
 	t := &target{name: nameOurs, proxy: "127.0.0.1:" + strconv.Itoa(sidecars.EgressPort), trust: trust, process: &process{}}
+	logs := filepath.Join(config, sidecars.LogDir)
 	t.launch = func(ctx context.Context) error {
+		// A bottle begins with an empty ledger; an old one is read to its end first.
+		if err := errors.Join(os.RemoveAll(logs), os.Mkdir(logs, 0o700)); err != nil {
+			return err
+		}
 		cmd := exec.CommandContext(ctx, binary, args...)
 		cmd.Env = []string{sidecars.DaemonsEnv + "=" + string(sidecars.Egress)}
 		// The first process of namespaces of its own, but for the network.

@@ -11,7 +11,7 @@ import (
 
 // rounds is how often everything takes its turn.
 func (b *bench) rounds() int {
-	return b.pick(11, 2)
+	return b.pick(b.o.rounds, 2)
 }
 
 // pick is one of two sizes.

@@ -26,7 +26,7 @@ func (b *bench) streams(ctx context.Context) error {
 		{"gRPC", "/v1/grpc", true, nextMessage},
 	} {
 		worst := samples{}
-		for range b.pick(5, 1) {
+		for range b.pick(min(b.o.rounds, 5), 1) {
 			for _, t := range b.all() {
 				v, err := worstDelay(ctx, t, s.path, s.h2, s.next)
 				if err != nil {
